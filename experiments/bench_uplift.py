@@ -1,0 +1,168 @@
+"""Our learners beside EconML's and causalml's: same data, same LightGBM parameters, share of the oracle's gain captured.
+
+    python experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy --econml PYTHON --causalml PYTHON
+
+PYTHON is the interpreter of an environment that holds the peer (`make bench-peers` makes them under data/peers). Every learner gets
+the same confounded log and ranks 20,000 fresh accounts by predicted outcome; a policy is worth the true outcome of the action ranked
+first. Captured: of what the oracle gains over the best single action. "Allowed" is the same for boosters trained on the truth itself.
+A peer that takes longer than --time-limit is cut off and printed as such. Peers get dummies for categories and medians for what is
+missing, as they cannot take them; EconML's forest gets 200 trees. Two threads; seconds are of fitting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from bench_learners import allowed, captured
+from scipy.special import expit, softmax
+
+from collectml.data import DecisionLog
+from collectml.simulation import make_portfolio
+from collectml.uplift import UpliftModel
+
+FRESH = 20_000
+PEERS = {
+    "econml": ["SLearner", "TLearner", "XLearner", "DRLearner", "ForestDRLearner"],
+    "causalml": ["S", "T", "X", "R"],
+}
+OURS = ["hurdle", "ensemble", "s", "t", "x", "dr"]
+
+
+def simulated(world: str, logging: str, n: int, seed: int) -> tuple[DecisionLog, pd.DataFrame]:
+    """Return a log and the truth of each of its decisions from the simulator."""
+    portfolio = make_portfolio(n, world=world, logging=logging, random_state=seed)
+    log = DecisionLog(portfolio.decisions, actions=list(portfolio.truth.columns))
+    return log, portfolio.truth.loc[log.account].reset_index(drop=True)
+
+
+def heavy(n: int, seed: int, *, payers: float = 0.25, actions: int = 8) -> tuple[DecisionLog, pd.DataFrame]:
+    """Return a confounded log of a world of its own: few payers, lognormal amounts, effects that cross between actions."""
+    rng = np.random.default_rng(seed)
+    weights = np.random.default_rng(7)  # the world itself does not change with the seed
+    X = pd.DataFrame(rng.normal(size=(n, 12)), columns=[f"x{i}" for i in range(12)])
+    X["region"] = pd.Series(rng.choice(list("abcdef"), n), dtype="str")
+    X["balance"] = rng.lognormal(7.5, 1.0, n)
+    raw = X[[f"x{i}" for i in range(12)]].to_numpy()
+    base = np.log(payers / (1 - payers)) + 0.7 * raw[:, 0] - 0.5 * raw[:, 1] + 0.3 * (X["region"] == "a").to_numpy()
+    tilt = weights.normal(size=(3, actions)) * 0.35
+    effect = 0.15 + raw[:, 2:5] @ tilt + 0.25 * np.tanh(raw[:, 5:6]) * weights.normal(size=(1, actions))
+    effect[:, 0] = 0.0
+    p = expit(base[:, None] + effect * np.exp(-0.1 * base[:, None] ** 2))
+    share = np.clip(0.25 + 0.05 * raw[:, [6]] - 0.06 * (np.arange(actions) == actions - 1), 0.05, 0.9)
+    truth = p * share * X["balance"].to_numpy()[:, None]
+    logging = softmax(0.6 * effect + 0.3 * raw[:, [0]] * weights.normal(size=(1, actions)), axis=1)
+    taken = (rng.random(n)[:, None] > np.cumsum(logging, axis=1)).sum(axis=1).clip(0, actions - 1)
+    rows = np.arange(n)
+    paid = rng.random(n) < p[rows, taken]
+    spread = 0.6
+    amount = share[rows, np.minimum(taken, share.shape[1] - 1)] * np.exp(rng.normal(-(spread**2) / 2, spread, n))
+    names = ["no_action", *(f"action_{a}" for a in range(1, actions))]
+    gaps = rng.random((n, 12)) < 0.05
+    X[[f"x{i}" for i in range(12)]] = np.where(gaps, np.nan, raw)
+    frame = X.assign(
+        account_id=rows, decided_at=pd.Timestamp("2026-01-01"), action=np.array(names)[taken], paid=paid.astype(int),
+        recovered=paid * np.minimum(amount, 1.0) * X["balance"], logging_propensity=logging[rows, taken],
+    )  # fmt: skip
+    log = DecisionLog(frame, actions=names, features=list(X.columns))
+    return log, pd.DataFrame(truth, columns=names)
+
+
+WORLDS = {
+    "card": lambda n, seed: simulated("card", "confounded", n, seed),
+    "card_randomised": lambda n, seed: simulated("card", "randomised", n, seed),
+    "charged_off": lambda n, seed: simulated("charged_off", "confounded", n, seed),
+    "no_effect": lambda n, seed: simulated("no_effect", "confounded", n, seed),
+    "heavy": lambda n, seed: heavy(n, seed),
+    "few_payers": lambda n, seed: heavy(n, seed, payers=0.02),
+    "twenty_actions": lambda n, seed: heavy(n, seed, actions=20),
+}
+
+
+def plain(train: pd.DataFrame, fresh: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Turn categories into dummies and fill what is missing, for those who need it."""
+    both = pd.get_dummies(pd.concat([train, fresh], ignore_index=True), dtype=float).astype(float)
+    both = both.fillna(both.iloc[: len(train)].median()).fillna(0.0)
+    return both.iloc[: len(train)], both.iloc[len(train) :]
+
+
+def ask_peer(python: str, peer: str, learner: str, folder: Path, limit: float) -> tuple[pd.DataFrame | None, float]:
+    """Let a peer learn in its own environment; return its predictions and its seconds, or nothing where it was cut off."""
+    script = Path(__file__).parent / "peers" / f"{peer}_learners.py"
+    try:
+        done = subprocess.run(
+            [python, str(script), learner, str(folder)], timeout=limit, capture_output=True, text=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None, limit
+    if done.returncode:
+        print(f"  {peer} {learner}: {done.stderr.strip().splitlines()[-1][:160]}")
+        return None, float("nan")
+    return pd.read_parquet(folder / "out.parquet"), float(done.stdout.split()[-1])
+
+
+def measure(world: str, n: int, seed: int, pythons: dict[str, str], limit: float, ours: list[str]) -> pd.DataFrame:
+    """Return one row a learner."""
+    log, truth = WORLDS[world](n, seed)
+    fresh, fresh_truth = WORLDS[world](FRESH, seed + 100)
+    most = captured(allowed(log, truth, fresh, seed=seed), fresh_truth) if world != "no_effect" else float("nan")
+    true_effect = fresh_truth.sub(fresh_truth.iloc[:, 0], axis="index")
+    rows: list[dict[str, object]] = []
+
+    def note(who: str, predicted: pd.DataFrame | None, seconds: float) -> None:
+        row: dict[str, object] = {"world": world, "seed": seed, "learner": who, "fit seconds": seconds, "allowed": most}
+        if predicted is not None:
+            effect = predicted.sub(predicted[fresh_truth.columns[0]], axis="index")[fresh_truth.columns]
+            error = float(np.sqrt(np.mean((effect.to_numpy() - true_effect.to_numpy())[:, 1:] ** 2)))
+            row |= {"captured": captured(predicted, fresh_truth), "effect RMSE": error}
+        rows.append(row)
+        print("  " + "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()), flush=True)
+
+    for learner in ours:
+        start = time.perf_counter()
+        model = UpliftModel(learner, random_state=seed, n_jobs=2).fit(
+            log.X, log.recovered, action=log.action, paid=log.paid, logging_propensity=log.logging_propensity,
+            customer=log.customer,
+        )  # fmt: skip
+        note(f"collectml {learner}", model.predict(fresh.X).reset_index(drop=True), time.perf_counter() - start)
+    with tempfile.TemporaryDirectory() as folder:
+        X, X_fresh = plain(log.X, fresh.X)
+        codes = pd.Index(truth.columns).get_indexer(pd.Index(log.action))
+        y = log.recovered.to_numpy(dtype=float)
+        X.assign(y_=y, action_=codes, p_=log.logging_propensity.to_numpy()).to_parquet(Path(folder) / "train.parquet")
+        X_fresh.reset_index(drop=True).to_parquet(Path(folder) / "fresh.parquet")
+        for peer, python in pythons.items():
+            for learner in PEERS[peer]:
+                found, seconds = ask_peer(python, peer, learner, Path(folder), limit)
+                note(f"{peer} {learner}", None if found is None else found.set_axis(truth.columns, axis="columns"), seconds)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=["card", "heavy"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--ours", nargs="+", choices=OURS, default=OURS)
+    parser.add_argument("--econml", metavar="PYTHON")
+    parser.add_argument("--causalml", metavar="PYTHON")
+    parser.add_argument("--time-limit", type=float, default=600.0)
+    asked = parser.parse_args()
+    pythons = {peer: given for peer in PEERS if (given := getattr(asked, peer))}
+    frames = []
+    for world in asked.worlds:
+        for seed in asked.seeds:
+            print(f"{world}, seed {seed}, {asked.rows:,} decisions", flush=True)
+            frames.append(measure(world, asked.rows, seed, pythons, asked.time_limit, asked.ours))
+    table = pd.concat(frames)
+    mean = table.groupby(["world", "learner"], sort=False)[["captured", "allowed", "effect RMSE", "fit seconds"]].mean()
+    print(mean.to_string(float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    main()

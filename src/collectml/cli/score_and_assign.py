@@ -1,0 +1,65 @@
+"""``collectml score-and-assign``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ._progress import stages
+from ._summary import assignment_summary
+
+__all__ = ["command"]
+
+
+@click.command("score-and-assign")
+@click.option(
+    "--accounts", required=True, help="Parquet file, folder or pattern of them, CSV, or postgresql://...#TABLE or #QUERY."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write, whole or not at all.")
+@click.option("--as-of", required=True, help="Date of the decision, YYYY-MM-DD.")
+@click.option("--model", required=True, help="Folder of a saved model, or models:/NAME@champion.")
+@click.option("--strategy", type=click.Path(path_type=Path), help="Strategy file in place of the model's own.")
+@click.option("--capacity", type=click.Path(path_type=Path), help="Capacity calendar, Parquet or CSV.")
+@click.option(
+    "--tree", type=click.Path(path_type=Path), help="Strategy tree that makes the plan, as collectml tree wrote it."
+)
+@click.option("--max-rejects", type=click.IntRange(0), default=0, show_default=True, help="Rows with faults to set apart.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write.")
+@click.option("--to-table", help="postgresql://...#TABLE that gets the assignments too, in one transaction.")
+@click.option("--allow-new-holdout", is_flag=True, help="Accept another hold-out salt: held-out customers change.")
+def command(
+    accounts: str,
+    out: Path,
+    as_of: str,
+    model: str,
+    strategy: Path | None,
+    capacity: Path | None,
+    tree: Path | None,
+    max_rejects: int,
+    dry_run: bool,
+    allow_new_holdout: bool,
+    to_table: str | None,
+) -> None:
+    """Give every account its best permitted action within the limits."""
+    from collectml.batch import score_and_assign
+
+    with stages("score-and-assign") as tell:
+        result = score_and_assign(
+            accounts,
+            out,
+            as_of=as_of,
+            model=model,
+            strategy=strategy,
+            capacity=capacity,
+            tree=tree,
+            max_rejects=max_rejects,
+            dry_run=dry_run,
+            allow_new_holdout=allow_new_holdout,
+            to_table=to_table,
+            progress=tell,
+        )
+    click.echo(assignment_summary(result.assignment))
+    if len(result.rejects):
+        click.echo(f"{len(result.rejects):,} rows were rejected, see rejects.parquet")
+    click.echo("dry run: nothing was written" if dry_run else f"written to {out}")

@@ -1,0 +1,281 @@
+"""All settings in one walk: what a booster says of every action (or channel, or hour) for the price of asking once.
+
+A shared booster reads the action as its last column. Asking it action by action walks every tree once for each action. Here each
+tree is walked once for all of them: the leaves are bits of a word, each node strikes out the leaves a row cannot reach, and what
+nodes on the action strike out is known beforehand for each action. Values are first turned into the number of thresholds below
+them, a byte each, so that a node is one comparison of bytes for many rows at once. Leaves are added in the order of the trees, in
+double precision: the result is that of ``Booster.predict`` to the last bit.
+"""
+
+from __future__ import annotations
+
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, cast
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from collectml.models._forest import (
+    MISSING_NAN,
+    MISSING_ZERO,
+    SIGMOID,
+    Forest,
+    Tree,
+    UnsupportedForestError,
+    goes_right,
+    parse_forest,
+)
+
+__all__ = ["predict_settings"]
+
+Floats = NDArray[np.float64]
+Arrays = tuple[NDArray[Any], ...]  # in the order of the kernel's arguments
+
+FEWEST_ROWS = 2_048  # below, asking setting by setting takes less time than loading the compiled walk
+BLOCK = 256  # rows walked together: their bytes and sums stay in the first caches
+MOST_LEAVES = 64
+MOST_SETTINGS = 64
+NEVER = 3
+
+
+def predict_settings(
+    booster: lgb.Booster,
+    X: Floats,
+    settings: Floats,
+    *,
+    raw: bool = False,
+    threads: int = 2,
+    trees: int | None = None,
+) -> Floats:
+    """Ask a booster about every row under every setting of its last columns.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        Trained on the columns of ``X`` followed by those of ``settings``.
+    X : ndarray, shape (n, p)
+        Encoded features.
+    settings : ndarray, shape (S, m)
+        Values of the last ``m`` columns: one row an action, say.
+    raw : bool, default False
+        Whether to return margins.
+    threads : int
+        Threads.
+    trees : int, optional
+        How many trees to ask; all that count where not given.
+
+    Returns
+    -------
+    ndarray, shape (n, S)
+        Equal, to the last bit, to ``booster.predict`` asked once for each setting.
+
+    Notes
+    -----
+    Few rows, a machine without numba, and boosters the walk does not know (linear leaves, more than 64 leaves, objectives other
+    than squared error and logistic) are asked setting by setting.
+
+    References
+    ----------
+    Lucchese et al. (2015), QuickScorer: a fast algorithm to rank documents with additive ensembles of regression trees, SIGIR.
+    """
+    X, settings = np.ascontiguousarray(X, dtype=np.float64), np.atleast_2d(np.asarray(settings, dtype=np.float64))
+    prepared = _prepared(booster, X.shape[1], settings) if len(X) >= FEWEST_ROWS else None
+    kernel = _kernel() if prepared is not None else None
+    if prepared is None or kernel is None:
+        return _setting_by_setting(booster, X, settings, raw=raw, threads=threads, trees=trees)
+    forest, arrays = prepared
+    asked = booster.best_iteration if trees is None else trees
+    n_trees = len(forest.trees) if asked <= 0 else min(asked, len(forest.trees))
+    steepness = forest.steepness if forest.transform == SIGMOID and not raw else 0.0
+    out = np.empty((len(X), len(settings)))
+
+    def score(rows: slice) -> None:
+        kernel(X[rows], *arrays, n_trees, BLOCK, steepness, out[rows])
+
+    share = max(BLOCK, -(-len(X) // (4 * threads) // BLOCK) * BLOCK)  # whole blocks, a few parts a thread
+    parts = [slice(start, start + share) for start in range(0, len(X), share)]
+    if threads == 1:
+        score(slice(None))
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(score, parts))
+    return out
+
+
+def _setting_by_setting(
+    booster: lgb.Booster, X: Floats, settings: Floats, *, raw: bool, threads: int, trees: int | None
+) -> Floats:
+    """Ask the plain way, the oracle of the walk."""
+    out = np.empty((len(X), len(settings)))
+    whole = np.empty((len(X), X.shape[1] + settings.shape[1]))
+    whole[:, : X.shape[1]] = X
+    for s, setting in enumerate(settings):
+        whole[:, X.shape[1] :] = setting
+        out[:, s] = cast("Floats", booster.predict(whole, raw_score=raw, num_threads=threads, num_iteration=trees))
+    return out
+
+
+@cache
+def _kernel() -> Any:
+    try:
+        from collectml.models._walk_kernel import walk
+    except ImportError:
+        return None
+    return walk
+
+
+_CACHE: weakref.WeakKeyDictionary[lgb.Booster, dict[Any, tuple[Forest, Arrays] | None]] = weakref.WeakKeyDictionary()
+
+
+def _prepared(booster: lgb.Booster, n_features: int, settings: Floats) -> tuple[Forest, Arrays] | None:
+    """Read and lay out a booster once; None where it is not one for the walk."""
+    known = _CACHE.setdefault(booster, {})
+    key = (booster.current_iteration(), n_features, settings.shape, settings.tobytes())
+    if key not in known:
+        try:
+            forest = parse_forest(booster)
+            known[key] = (forest, _lay_out(forest, n_features, settings))
+        except UnsupportedForestError:
+            known[key] = None
+    return known[key]
+
+
+def _lay_out(forest: Forest, n_features: int, settings: Floats) -> Arrays:
+    leaves = max((len(tree.leaf) for tree in forest.trees), default=1)
+    if leaves > MOST_LEAVES or len(settings) > MOST_SETTINGS or forest.n_features != n_features + settings.shape[1]:
+        raise UnsupportedForestError(f"{leaves} leaves, {len(settings)} settings, {forest.n_features} columns")
+    word = np.dtype(np.uint32 if leaves <= 32 else np.uint64)
+    columns = _Columns(forest, n_features)
+    node_bounds, set_bounds, leaf_bounds = [0], [0], [0]
+    nodes: list[tuple[int, int, int]] = []
+    sets: list[tuple[int, int]] = []
+    values: list[float] = []
+    full = (1 << 8 * word.itemsize) - 1
+    for tree in forest.trees:
+        order, struck = _leaf_order(tree)
+        own: list[tuple[int, int, int]] = []
+        masks = [full] * len(settings)
+        for node, feature in enumerate(tree.feature):
+            if feature < n_features:
+                own.append((*columns.code(tree, node), full & ~struck[node]))
+                continue
+            for s, setting in enumerate(settings):
+                if goes_right(tree, node, float(setting[feature - n_features])):
+                    masks[s] &= ~struck[node]
+        nodes += sorted(own)  # nodes on one column follow each other: its bytes are read once
+        together: dict[int, int] = {}
+        for s, mask in enumerate(masks):
+            together[mask] = together.get(mask, 0) | 1 << s
+        sets += together.items()
+        values += tree.leaf[order].tolist()
+        node_bounds.append(len(nodes))
+        set_bounds.append(len(sets))
+        leaf_bounds.append(len(values))
+    table = np.array(nodes, dtype=object).reshape(-1, 3)
+    members = np.array(sets, dtype=object).reshape(-1, 2)
+    return (
+        *columns.arrays(),
+        np.array(node_bounds),
+        table[:, 0].astype(np.int64),
+        table[:, 1].astype(np.uint8),
+        table[:, 2].astype(word),
+        np.array(set_bounds),
+        members[:, 0].astype(word),
+        members[:, 1].astype(np.uint64),
+        np.array(leaf_bounds),
+        np.array(values),
+    )
+
+
+def _leaf_order(tree: Tree) -> tuple[list[int], list[int]]:
+    """Leaves from left to right, and the bits of each node's left side."""
+    order: list[int] = []
+    struck = [0] * len(tree.feature)
+
+    def visit(child: int) -> None:
+        if child < 0:
+            order.append(-child - 1)
+            return
+        before = len(order)
+        visit(int(tree.left[child]))
+        struck[child] = (1 << len(order)) - (1 << before)
+        visit(int(tree.right[child]))
+
+    visit(0 if len(tree.feature) else -1)
+    return order, struck
+
+
+class _Columns:
+    """The bytes nodes compare: for numbers a rank among the forest's thresholds, for levels whether they go right.
+
+    A numerical column has a byte for each way missing values go and each 255 thresholds; a column of levels one for each set of
+    levels that a node asks for.
+    """
+
+    def __init__(self, forest: Forest, n_features: int) -> None:
+        thresholds: dict[int, set[float]] = {}
+        largest: dict[int, int] = {}
+        wanted: set[tuple[int, int, int, int]] = set()
+        sets: set[tuple[int, frozenset[int]]] = set()
+        for tree in forest.trees:
+            for node, feature in enumerate(map(int, tree.feature)):
+                if feature >= n_features:
+                    continue
+                if tree.is_categorical(node):
+                    sets.add((feature, tree.levels[node]))
+                    largest[feature] = max(largest.get(feature, 0), *tree.levels[node], 0)
+                else:
+                    thresholds.setdefault(feature, set()).add(float(tree.threshold[node]))
+        self._cuts = {feature: np.array(sorted(values)) for feature, values in sorted(thresholds.items())}
+        for tree in forest.trees:
+            for node, feature in enumerate(map(int, tree.feature)):
+                if feature < n_features and not tree.is_categorical(node):
+                    wanted.add((feature, self._rank(tree, node) // 255 * 255, *_missing_rule(tree, node)))
+        self._numbers = {key: v for v, key in enumerate(sorted(wanted))}
+        ordered = sorted(sets, key=lambda s: (s[0], sorted(s[1])))
+        self._sets = {key: len(self._numbers) + v for v, key in enumerate(ordered)}
+        self._largest = largest
+
+    def code(self, tree: Tree, node: int) -> tuple[int, int]:
+        """Which byte a node reads, and above which value it goes right."""
+        feature = int(tree.feature[node])
+        if tree.is_categorical(node):
+            return self._sets[feature, tree.levels[node]], 0
+        rank = self._rank(tree, node)
+        return self._numbers[feature, rank // 255 * 255, *_missing_rule(tree, node)], rank % 255
+
+    def arrays(self) -> Arrays:
+        """Give what the kernel needs to make the bytes."""
+        position = {feature: i for i, feature in enumerate(self._cuts)}
+        cuts = [np.zeros(0), *self._cuts.values()]
+        number_codes = [(position[feature], *rest) for feature, *rest in self._numbers]
+        levels, tables, starts, size = [], [np.zeros(0, dtype=np.uint8)], [], 0
+        for feature, members in self._sets:
+            table = np.ones(self._largest[feature] + 2, dtype=np.uint8)
+            table[sorted(members)] = 0
+            levels.append((feature, len(table) - 1))
+            starts.append(size)
+            tables.append(table)
+            size += len(table)
+        return (
+            np.array(list(self._cuts), dtype=np.int64),
+            np.concatenate(cuts),
+            np.cumsum([len(c) for c in cuts], dtype=np.int64),
+            np.array(number_codes, dtype=np.int64).reshape(-1, 4),
+            np.array(levels, dtype=np.int64).reshape(-1, 2),
+            np.concatenate(tables),
+            np.array(starts, dtype=np.int64),
+        )
+
+    def _rank(self, tree: Tree, node: int) -> int:
+        return int(np.searchsorted(self._cuts[int(tree.feature[node])], tree.threshold[node]))
+
+
+def _missing_rule(tree: Tree, node: int) -> tuple[int, int]:
+    """From which kind of value on (1: zero, 2: missing) the default counts, and the byte that goes that way."""
+    kind = tree.missing(node)
+    since = {MISSING_ZERO: 1, MISSING_NAN: 2}.get(kind, NEVER)
+    return since, 0 if since == NEVER or tree.default_left(node) else 255

@@ -1,0 +1,27 @@
+"""From a decision log and a strategy to a model that scores and assigns, with the evidence for it.
+
+Training keeps a share of the customers aside; on them the policy is valued against what was done, doing nothing and the best
+single action. Model and evidence are saved together: what a committee reads is about the very boosters a batch will use.
+"""
+
+from .evidence import Evidence
+from .experiment import Experiment, PropensityResult, StrategyResult, read_experiment, run_experiment
+from .strategy_model import StrategyModel, load
+from .training import train
+from .tuning import tune
+from .tuning_result import TrialRecord, TuningResult
+
+__all__ = [
+    "Evidence",
+    "Experiment",
+    "PropensityResult",
+    "StrategyModel",
+    "StrategyResult",
+    "TrialRecord",
+    "TuningResult",
+    "load",
+    "read_experiment",
+    "run_experiment",
+    "train",
+    "tune",
+]

@@ -1,0 +1,319 @@
+"""Cases: accounts picked by a published rule, and for each why its action was taken and not the next best, in money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from collectml.explain import (
+    Contributions,
+    PricedRows,
+    approved_dictionary,
+    contrast,
+    counterfactuals,
+    effect_contributions,
+    money_contributions,
+    price_rows,
+)
+from collectml.hashing import stable_hash
+from collectml.policy import Assignment, PricedActions
+from collectml.policy.exploration import incremental, usage_of
+from collectml.strategy import permissions
+from collectml.uplift import UpliftModel
+from collectml.uplift.hurdle import HurdleLearner
+from collectml.uplift.shared_action import with_action
+
+if TYPE_CHECKING:
+    from .strategy_model import StrategyModel
+
+__all__ = ["case_studies", "contrast_of", "decide_at_prices", "recovered_contributions"]
+
+Floats = NDArray[np.float64]
+A_ACTION = 20  # accounts explained for the mean of an action
+MOST_CASES = 10
+STEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+def recovered_contributions(
+    model: UpliftModel, X: pd.DataFrame, first: NDArray[np.intp], second: NDArray[np.intp]
+) -> Contributions:
+    """Tell what features add to the money recovered under one action beyond that under another.
+
+    Parameters
+    ----------
+    model : UpliftModel
+        With the hurdle learner.
+    X : DataFrame, n rows
+        Features; its index is the account id.
+    first, second : ndarray of int, shape (n,)
+        Positions of the two actions among the model's.
+
+    Returns
+    -------
+    Contributions
+        In money; base is what is recovered under the second.
+    """
+    learner = model.learner_
+    if not isinstance(learner, HurdleLearner):
+        raise TypeError("only the hurdle learner has shared boosters to explain")
+    encoded, rows = model.encoder_.transform(X), np.arange(len(X))
+    there, here, names = with_action(encoded, first), with_action(encoded, second), model.encoder_.columns_
+    pay = effect_contributions(learner.boosters_["pay_effect"], there, here, names, index=X.index)
+    start = learner.pay_margin(encoded, len(model.actions_))[rows, second]
+    amount, log_amount, owed = None, np.zeros(len(X)), np.ones(len(X))
+    if "amount" in learner.boosters_:
+        amount = effect_contributions(learner.boosters_["amount_effect"], there, here, names, index=X.index)
+        log_amount = learner._walk("amount", encoded, len(model.actions_))[rows, second]
+        owed = owed if learner.exposure_ is None else encoded[:, learner.exposure_]
+    return money_contributions(pay, start, owed=owed, amount=amount, amount_start=log_amount)
+
+
+def contrast_of(
+    model: StrategyModel,
+    assignment: Assignment,
+    accounts: pd.DataFrame,
+    rows: NDArray[np.intp],
+    other: NDArray[np.intp],
+    language: str = "en",
+) -> pd.DataFrame:
+    """Take the margin of each account's planned action over another apart.
+
+    Parameters
+    ----------
+    model : StrategyModel
+        What valued the actions.
+    assignment : Assignment
+        With plan and prices.
+    accounts : DataFrame, n rows
+        In the assignment's order.
+    rows : ndarray of int, shape (m,)
+        Which accounts.
+    other : ndarray of int, shape (m,)
+        Position of the action each is held against.
+    language : {"en", "zh-CN"}
+        Of the groups' names.
+
+    Returns
+    -------
+    DataFrame, m accounts × parts
+        As :func:`~collectml.explain.contrast`; ``margin`` is worked out from values and usage.
+    """
+    problem, objective = assignment.problem, model.strategy.objective
+    chosen, some, at = assignment.plan.action[rows], accounts.iloc[rows], np.arange(len(rows))
+    priced = model.price(some)
+    usage = np.column_stack(
+        [usage_of(incremental(x), len(problem.ids))[rows] for x in problem.limits] or [np.zeros((len(rows), 0))]
+    ).reshape(len(rows), len(problem.limits), -1)
+    used = usage[at, :, chosen] - usage[at, :, other]
+    prices = assignment.plan.solution.shadow_prices
+    margin = problem.net[rows, chosen] - problem.net[rows, other] - used @ prices
+
+    def differ(frame: pd.DataFrame) -> Floats:
+        values = frame.to_numpy(dtype=float)
+        return np.asarray(values[at, chosen] - values[at, other], dtype=np.float64)
+
+    position = pd.Index(model.uplift.actions_).get_indexer(pd.Index(problem.strategy.action_names)).astype(np.intp)
+    X = some[model.features].set_axis(pd.Index(some["account_id"]), axis="index")
+    recovered = recovered_contributions(model.uplift, X, position[chosen], position[other])
+    return contrast(
+        recovered,
+        groups=approved_dictionary().group_names(language),
+        value_of_recovered=objective.value_of_recovered,
+        cost=differ(priced.cost),
+        complaints=differ(priced.complaints) * objective.cost_of_complaint,
+        usage=used,
+        prices=prices,
+        limits=[x.name for x in problem.limits],
+        margin=margin,
+    )
+
+
+def decide_at_prices(model: StrategyModel, assignment: Assignment) -> Callable[[pd.DataFrame], NDArray[np.object_]]:
+    """Give the rule that the prices make of the strategy: an account's best permitted action, row by row.
+
+    Parameters
+    ----------
+    model : StrategyModel
+        What values actions.
+    assignment : Assignment
+        Whose prices count.
+
+    Returns
+    -------
+    callable
+        From accounts to the names of their actions.
+    """
+    strategy, prices = assignment.problem.strategy, assignment.plan.solution.shadow_prices
+    names = np.array(strategy.action_names, dtype=object)
+    unsupported = tuple(a for a in strategy.action_names[1:] if model.logged.get(a, 0) < strategy.min_logged)
+
+    def decide(accounts: pd.DataFrame) -> NDArray[np.object_]:
+        rows = accounts.reset_index(drop=True).assign(account_id=np.arange(len(accounts)))
+        priced: PricedActions = model.price(rows)
+        value = priced.net.to_numpy(dtype=float).copy()
+        quantities = {k: f.to_numpy(dtype=float) for k, f in priced.quantities().items()}
+        for limit, solved, price in zip(strategy.limits, assignment.problem.limits, prices, strict=True):
+            if price:
+                column = limit.compile(actions=strategy.actions, quantities=quantities, accounts=rows)
+                if column.ratio is not None and solved.ratio is not None:
+                    # a few accounts cannot tell how large the groups of the portfolio are
+                    column = replace(column, usage=column.ratio.usage(solved.ratio.exchange))
+                value -= price * usage_of(incremental(column), len(rows))
+        value[~permissions(strategy, rows, unsupported=unsupported).allowed | ~np.isfinite(value)] = -np.inf
+        return np.asarray(names[value.argmax(axis=1)], dtype=object)
+
+    return decide
+
+
+def case_studies(model: StrategyModel, assignment: Assignment, accounts: pd.DataFrame) -> dict[str, object]:
+    """Explain accounts picked by rule, and the average account of every action.
+
+    Parameters
+    ----------
+    model : StrategyModel
+        With the hurdle learner; of others there is nothing to tell.
+    assignment : Assignment
+        What was assigned.
+    accounts : DataFrame, n rows
+        The accounts, in any order.
+
+    Returns
+    -------
+    dict
+        ``cases`` (list: rule, actions, parts of the margin, reasons, smallest change) and ``by_action`` (list: mean parts of
+        each action against its accounts' next best), or ``refused``. No id of an account is in it.
+
+    Notes
+    -----
+    The rule: of each action the account whose margin is the median of it; the closest call; the largest margin; the largest
+    balance. Ties are settled by a hash of the account id, so the pick follows from the data alone.
+    """
+    if not isinstance(model.uplift.learner_, HurdleLearner):
+        return {"refused": "the learner has no shared boosters to explain"}
+    accounts = accounts.set_index("account_id", drop=False).loc[assignment.problem.ids].reset_index(drop=True)
+    priced = price_rows(assignment)
+    usable = assignment.problem.free & np.isfinite(priced.margin) & (priced.margin > 1e-6) & (priced.lost <= 0)
+    known = np.isin(np.array(assignment.problem.strategy.action_names), model.uplift.actions_)
+    usable &= known[assignment.plan.action]
+    others = priced.adjusted.copy()
+    others[np.arange(len(others)), assignment.plan.action] = -np.inf
+    others[:, ~known] = -np.inf
+    other = others.argmax(axis=1).astype(np.intp)
+    usable &= np.isfinite(others.max(axis=1))
+    return {
+        "cases": _cases(model, assignment, accounts, priced, usable, other),
+        "by_action": _by_action(model, assignment, accounts, usable, other),
+    }
+
+
+def _pick(
+    assignment: Assignment, accounts: pd.DataFrame, priced: PricedRows, usable: NDArray[np.bool_]
+) -> list[tuple[int, str]]:
+    names = assignment.problem.strategy.action_names
+    tie = stable_hash(assignment.problem.ids, salt="cases", purpose="tie", cycle=assignment.problem.cycle)
+    rows = np.flatnonzero(usable)
+    if len(rows) == 0:
+        return []
+    by_margin = rows[np.lexsort((tie[rows], priced.margin[rows]))]
+    picked: dict[int, str] = {}
+    for a in range(len(names)):
+        mine = by_margin[assignment.plan.action[by_margin] == a]
+        if len(mine):
+            picked.setdefault(int(mine[len(mine) // 2]), "typical")
+    picked.setdefault(int(by_margin[0]), "closest call")
+    picked.setdefault(int(by_margin[-1]), "largest margin")
+    if "balance" in accounts:
+        balance = accounts["balance"].to_numpy(dtype=float)[rows]
+        picked.setdefault(int(rows[np.lexsort((tie[rows], -balance))[0]]), "largest balance")
+    return list(picked.items())[:MOST_CASES]
+
+
+def _cases(
+    model: StrategyModel,
+    assignment: Assignment,
+    accounts: pd.DataFrame,
+    priced: PricedRows,
+    usable: NDArray[np.bool_],
+    other: NDArray[np.intp],
+) -> list[dict[str, object]]:
+    picked = _pick(assignment, accounts, priced, usable)
+    if not picked:
+        return []
+    rows = np.array([i for i, _ in picked], dtype=np.intp)
+    names = assignment.problem.strategy.action_names
+    parts = contrast_of(model, assignment, accounts, rows, other[rows])
+    some = accounts.iloc[rows].reset_index(drop=True)
+    candidates, scale = _candidates(model, accounts)
+    changed = counterfactuals(some, decide_at_prices(model, assignment), candidates=candidates, scale=scale)
+    return [
+        {
+            "case": k + 1,
+            "rule": rule,
+            "action": names[assignment.plan.action[i]],
+            "other": names[other[i]],
+            "margin": float(priced.margin[i]),
+            "parts": {str(c): float(v) for c, v in parts.iloc[k].drop("margin").items()},
+            "changed": [{"field": f, "from": _plain(a), "to": _plain(b)} for f, a, b in changed["changes"].iloc[k]],
+            "changed_action": changed["other_action"].iloc[k],
+        }
+        for k, (i, rule) in enumerate(picked)
+    ]
+
+
+def _candidates(model: StrategyModel, accounts: pd.DataFrame) -> tuple[dict[str, list[object]], dict[str, float]]:
+    candidates: dict[str, list[object]] = {}
+    scale: dict[str, float] = {}
+    for field in approved_dictionary().actionable:
+        if field not in model.features or field not in accounts:
+            continue
+        column = accounts[field]
+        if pd.api.types.is_bool_dtype(column.dtype):
+            candidates[field], scale[field] = [True, False], 1.0
+        elif pd.api.types.is_numeric_dtype(column.dtype):
+            values = column.astype(float)
+            levels = [float(v) for v in np.unique(values.quantile(list(STEPS)).dropna())]
+            if pd.api.types.is_integer_dtype(column.dtype):
+                levels = sorted({float(round(v)) for v in levels})
+            candidates[field], scale[field] = list(levels), float(values.std()) or 1.0
+    return candidates, scale
+
+
+def _by_action(
+    model: StrategyModel,
+    assignment: Assignment,
+    accounts: pd.DataFrame,
+    usable: NDArray[np.bool_],
+    other: NDArray[np.intp],
+) -> list[dict[str, object]]:
+    names = assignment.problem.strategy.action_names
+    tie = stable_hash(assignment.problem.ids, salt="cases", purpose="tie", cycle=assignment.problem.cycle)
+    out: list[dict[str, object]] = []
+    for a, name in enumerate(names):
+        rows = np.flatnonzero(usable & (assignment.plan.action == a))
+        rows = rows[np.argsort(tie[rows], kind="stable")][:A_ACTION]
+        if len(rows) == 0:
+            continue
+        parts = contrast_of(model, assignment, accounts, rows, other[rows])
+        against = pd.Series(np.array(names, dtype=object)[other[rows]]).value_counts()
+        out.append(
+            {
+                "action": name,
+                "accounts": len(rows),
+                "against": str(against.index[0]),
+                "parts": {str(c): float(v) for c, v in parts.drop(columns="margin").mean().items()},
+                "margin": float(parts["margin"].mean()),
+            }
+        )
+    return out
+
+
+def _plain(value: object) -> object:
+    """Three digits of a number: enough to understand a change, too few to find the account by."""
+    value = value.item() if hasattr(value, "item") else value
+    value = float(f"{value:.3g}") if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    return int(value) if isinstance(value, float) and value == int(value) else value

@@ -1,0 +1,210 @@
+"""The hot loops as machine code, by numba: one pass over the rows of a large portfolio, and Newton's sums over a sample.
+
+Imported only for portfolios of `_compiled.FROM` rows or more. Every loop does the floating-point operations of its NumPy twin in the same
+order (no fused or reordered arithmetic), so that choices and exact sums have the same bits on both ways.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ._usage import Floats, Ints
+
+F = TypeVar("F", bound=Callable[..., Any])
+NEGLIGIBLE = 40.0  # exp(-40) of the best action's chance is below the rounding of a sum
+
+
+def _machine_code(function: F) -> F:
+    """Compile on first use, and keep the result on disk where there is a place for it."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast(F, numba.njit(cache=True, **options)(function))
+    except RuntimeError:  # neither the package's folder nor the user's can be written to
+        return cast(F, numba.njit(**options)(function))
+
+
+@_machine_code
+def measure(table: NDArray[np.floating]) -> tuple[Floats, Floats, bool, int]:
+    """Return the least and the largest entry of each column, whether all are whole, and how many are not finite."""
+    n, actions = table.shape
+    low, high = np.full(actions, np.inf), np.full(actions, -np.inf)
+    whole, wrong = True, 0
+    for r in range(n):
+        for a in range(actions):
+            x = table[r, a]
+            low[a] = x if x < low[a] else low[a]
+            high[a] = x if x > high[a] else high[a]
+            whole &= x == np.rint(x)
+            wrong += x - x != 0.0
+    return low, high, whole, wrong
+
+
+@_machine_code
+def stuck(eligible: NDArray[np.bool_]) -> int:
+    """Count the rows without any eligible action."""
+    n, actions = eligible.shape
+    count = 0
+    for r in range(n):
+        some = False
+        for a in range(actions):
+            some |= eligible[r, a]
+        count += not some
+    return count
+
+
+@_machine_code
+def charge(worth: Floats, values: NDArray[np.floating], flat: Floats) -> None:
+    """Fill a block with values less what all rows pay alike."""
+    for r in range(values.shape[0]):
+        for a in range(values.shape[1]):
+            worth[r, a] = values[r, a] - flat[a]
+
+
+@_machine_code
+def charge_own(worth: Floats, rates: NDArray[np.floating], price: float, support: Ints) -> None:
+    """Take off what each row pays for its own usage of one limit."""
+    for r in range(rates.shape[0]):
+        for a in support:
+            worth[r, a] -= rates[r, a] * price
+
+
+@_machine_code
+def charge_segment(worth: Floats, table: Floats, codes: Ints) -> None:
+    """Take off what each row pays in its segment."""
+    for r in range(codes.shape[0]):
+        for a in range(table.shape[1]):
+            worth[r, a] -= table[codes[r], a]
+
+
+@_machine_code
+def choose(
+    worth: Floats,
+    eligible: NDArray[np.bool_],
+    closeness: Floats,
+    action: NDArray[np.signedinteger],
+    margin: Floats,
+    nearness: Floats,
+) -> None:
+    """Find each row's best action, its lead over the second best and, where asked, over any in units of doubt.
+
+    Without eligibility, and without doubt, the arrays are empty.
+    """
+    actions = worth.shape[1]
+    masked, asked = eligible.size > 0, closeness.size > 0
+    for r in range(action.shape[0]):
+        if masked:
+            for a in range(actions):
+                worth[r, a] = worth[r, a] if eligible[r, a] else -np.inf
+        top, second, best = -np.inf, -np.inf, 0
+        for a in range(actions):
+            x = worth[r, a]
+            better = x > top
+            other = top if better else x
+            second = other if other > second else second
+            best = a if better else best
+            top = x if better else top
+        action[r] = best
+        margin[r] = top - second
+        if asked:
+            close = np.inf
+            for a in range(actions):
+                x = (top - worth[r, a]) * closeness[a, best] if a != best else np.inf
+                close = x if x < close else close
+            nearness[r] = close
+
+
+@_machine_code
+def picked(table: NDArray[np.floating], action: NDArray[np.signedinteger], out: Floats) -> None:
+    """Look up each row's entry for its action."""
+    for r in range(action.shape[0]):
+        out[r] = table[r, action[r]]
+
+
+@_machine_code
+def soft(
+    value: Floats, flat: Floats, own: Floats, own_price: Floats, charged: Floats, temperature: float
+) -> tuple[float, Floats, Floats]:
+    """Return smoothed worth, expected usage (K,) and its covariance (K, K), summed over rows; shared limits come first.
+
+    Parameters
+    ----------
+    value : ndarray, shape (m, A)
+    flat : ndarray, shape (F, A)
+        What all rows use alike.
+    own : ndarray, shape (O, m, A)
+        What each uses by itself.
+    own_price : ndarray, shape (O,)
+    charged : ndarray, shape (A,)
+        What all rows pay alike.
+    temperature : float
+    """
+    m, actions = value.shape
+    shared, single = flat.shape[0], own.shape[0]
+    limits = shared + single
+    worth, certain, torn = 0.0, np.zeros(actions), np.zeros(actions)
+    usage, spread = np.zeros(limits), np.zeros((limits, limits))
+    torn_own, second = np.zeros((single, actions)), np.zeros((single, single))
+    adjusted, chance, mean = np.empty(actions), np.empty(actions), np.empty(limits)
+    sharp = 1.0 / temperature
+    for r in range(m):
+        for a in range(actions):
+            adjusted[a] = value[r, a] - charged[a]
+        for j in range(single):
+            for a in range(actions):
+                adjusted[a] -= own_price[j] * own[j, r, a]
+        top, best = -np.inf, 0
+        for a in range(actions):
+            best = a if adjusted[a] > top else best
+            top = adjusted[a] if adjusted[a] > top else top
+        total = 0.0
+        for a in range(actions):
+            x = (adjusted[a] - top) * sharp
+            chance[a] = math.exp(x) if x > -NEGLIGIBLE else 0.0
+            total += chance[a]
+        if total == 1.0:  # no spread
+            worth += top
+            certain[best] += 1.0
+            for j in range(single):
+                usage[shared + j] += own[j, r, best]
+            continue
+        worth += top + temperature * math.log(total)
+        mean[:] = 0.0
+        for a in range(actions):
+            share = chance[a] / total
+            if share == 0.0:
+                continue
+            torn[a] += share
+            for k in range(shared):
+                mean[k] += share * flat[k, a]
+            for j in range(single):
+                used = share * own[j, r, a]
+                mean[shared + j] += used
+                torn_own[j, a] += used
+                for i in range(j + 1):
+                    second[j, i] += used * own[i, r, a]
+        for k in range(limits):
+            for i in range(k + 1):
+                spread[k, i] -= mean[k] * mean[i]
+        for j in range(single):
+            usage[shared + j] += mean[shared + j]
+    for a in range(actions):
+        for k in range(shared):
+            usage[k] += (certain[a] + torn[a]) * flat[k, a]
+            for i in range(k + 1):
+                spread[k, i] += torn[a] * flat[k, a] * flat[i, a]
+        for j in range(single):
+            for i in range(shared):
+                spread[shared + j, i] += torn_own[j, a] * flat[i, a]
+    for j in range(single):
+        for i in range(j + 1):
+            spread[shared + j, shared + i] += second[j, i]
+    for k in range(limits):
+        for i in range(k):
+            spread[i, k] = spread[k, i]
+    return worth, usage, spread

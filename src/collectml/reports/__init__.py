@@ -1,0 +1,18 @@
+"""What people read.
+
+A committee report is one payload of numbers, checked before anything is rendered, and one self-contained page made from it:
+static drawings with a table behind each, no script, nothing fetched from outside.
+"""
+
+from .committee import CommitteeReport
+from .payload import BrokenIdentityError, assignment_digest, build_payload, payload_digest
+from .words import MissingTranslationError
+
+__all__ = [
+    "BrokenIdentityError",
+    "CommitteeReport",
+    "MissingTranslationError",
+    "assignment_digest",
+    "build_payload",
+    "payload_digest",
+]

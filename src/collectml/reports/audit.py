@@ -1,0 +1,122 @@
+"""Identities between the tables of a report and what they were made from: prices, scores, cases, groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from collectml.explain import price_rows
+from collectml.policy import Assignment
+
+from .blocks import Inputs, ModelLike, fact
+
+__all__ = ["cross_checks"]
+
+TIGHT = 1e-9
+RELATIVE = 1e-6  # the solver's tolerance, declared once
+
+
+def cross_checks(model: ModelLike, assignment: Assignment, inputs: Inputs) -> list[dict[str, object]]:
+    """Check identities between sections and their sources.
+
+    Parameters
+    ----------
+    model : ModelLike
+        Strategy and evidence.
+    assignment : Assignment
+        What was assigned.
+    inputs : Inputs
+        Accounts and cases.
+
+    Returns
+    -------
+    list of dict
+        ``identity`` in words, and whether it ``holds``.
+    """
+    checks = [*_prices(assignment), *_scores(model), *_lineage(model), *_cases(inputs), *_permitted(assignment)]
+    return [{"identity": name, "holds": bool(holds)} for name, holds in checks]
+
+
+def _prices(assignment: Assignment) -> list[tuple[str, bool]]:
+    solution, priced = assignment.plan.solution, price_rows(assignment)
+    gap = solution.upper_bound - solution.value
+    room = RELATIVE * max(1.0, abs(solution.value))
+    return [
+        (
+            "what accounts lose at the prices is at least nothing and at most the gap",
+            -room <= priced.customers_lost <= gap + room,
+        ),
+        (
+            "price times what is left of each limit is at least nothing and at most the gap",
+            bool((priced.by_limit["slack_value"] >= -room).all()) and priced.slack_value <= gap + room,
+        ),
+        (
+            "bound less value is what accounts lose and priced slack",
+            priced.customers_lost + priced.slack_value <= gap + room,
+        ),
+    ]
+
+
+def _permitted(assignment: Assignment) -> list[tuple[str, bool]]:
+    problem = assignment.problem
+    at = pd.Index(problem.strategy.action_names).get_indexer(pd.Index(assignment.frame()["action"]))
+    if len(at) != len(problem.ids) or (at < 0).any():
+        return []
+    allowed = problem.permissions.allowed[np.arange(len(at)), at]
+    return [("no condition is broken by any assigned action", bool(allowed.all()))]
+
+
+def _scores(model: ModelLike) -> list[tuple[str, bool]]:
+    """Recompute the metrics from the saved scores."""
+    scores, facts = model.evidence.tables.get("scores"), fact(model, "propensity_to_pay")
+    if scores is None or not isinstance(facts, dict):
+        return []
+    p, paid = scores["predicted"].to_numpy(), scores["paid"].to_numpy()
+    brier = float(np.mean((p - paid) ** 2))
+    rank = pd.Series(p).rank().to_numpy()
+    positive = int(paid.sum())
+    negative = len(paid) - positive
+    auc = (float(rank[paid > 0].sum()) - positive * (positive + 1) / 2) / max(1, positive * negative)
+    checks = [
+        (
+            "area under the curve and Brier score are those of the saved scores",
+            abs(brier - facts["brier"]) < TIGHT and abs(auc - facts["auc"]) < TIGHT,
+        )
+    ]
+    table = model.evidence.tables.get("calibration")
+    if table is not None:
+        n = table["n"].to_numpy(dtype=float)
+        close = [
+            abs(float((table[c] * n).sum()) - t) < 1e-6 * len(p) for c, t in (("predicted", p.sum()), ("observed", positive))
+        ]
+        checks.append(("predicted and observed payers by tenth add up to those of the saved scores", all(close)))
+    tenths = model.evidence.tables.get("uplift_tenths")
+    if tenths is not None:
+        checks.append(("tenths of the uplift add up to the decisions kept out", int(tenths["n"].sum()) == len(p)))
+    return checks
+
+
+def _lineage(model: ModelLike) -> list[tuple[str, bool]]:
+    log = fact(model, "log")
+    named = log if isinstance(log, dict) else {}
+    whole, *parts = (named.get(k) for k in ("decisions", "training_decisions", "held_out_decisions"))
+    counts = [x for x in parts if isinstance(x, int)]
+    if not isinstance(whole, int) or len(counts) < len(parts):
+        return []
+    return [("decisions learnt from and kept out are all decisions of the log", whole == sum(counts))]
+
+
+def _cases(inputs: Inputs) -> list[tuple[str, bool]]:
+    entries = [*(inputs.cases.get("cases") or []), *(inputs.cases.get("by_action") or [])]
+    if not entries:
+        return []
+    parts = [
+        abs(sum(e["parts"].values()) - e["margin"]) <= RELATIVE * max(1e-6, sum(map(abs, e["parts"].values())))
+        for e in entries
+    ]
+    flips = [e["changed_action"] != e["action"] for e in inputs.cases.get("cases") or [] if e["changed"]]
+    return [
+        ("parts of each margin add up to it", all(parts)),
+        ("each smallest change leads to another action", all(flips)),
+        ("no case has a negative margin", all(e["margin"] >= -RELATIVE for e in entries)),
+    ]

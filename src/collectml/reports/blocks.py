@@ -1,0 +1,244 @@
+"""What a section is made of: paragraphs, tables, charts. Numbers stay numbers until they are rendered."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pandas as pd
+
+from collectml.strategy import Strategy
+
+__all__ = ["Chart", "Column", "EvidenceLike", "Inputs", "ModelLike", "Section", "Table", "fact", "plain", "said", "table_of"]
+
+MOST_TEXT = 300
+HIDDEN = {"Cc", "Cf", "Cs", "Co"}
+
+
+class EvidenceLike(Protocol):
+    """What a report needs of the evidence saved with a model."""
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Nested facts."""
+        ...
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Tables by name."""
+        ...
+
+
+class ModelLike(Protocol):
+    """What a report needs of a model: its strategy and the evidence for it."""
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy."""
+        ...
+
+    @property
+    def evidence(self) -> EvidenceLike:
+        """The evidence."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a report may be given beside model and assignment.
+
+    Parameters
+    ----------
+    accounts : DataFrame, optional
+        The accounts decided, with groups and stages.
+    cases : dict
+        Cases explained, as a model's ``cases`` gives them; empty where there are none.
+    """
+
+    accounts: pd.DataFrame | None = None
+    cases: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Parameters
+    ----------
+    key : str
+        Name in the rows.
+    label : str
+        Header, with the unit.
+    kind : str
+        ``text``, ``count``, ``money``, ``money2``, ``share``, ``number``: how it is written.
+    """
+
+    key: str
+    label: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption.
+
+    Parameters
+    ----------
+    caption : str
+        What it shows.
+    columns : sequence of Column
+        Its columns.
+    rows : list of dict
+        Its rows; what is not finite is None.
+    """
+
+    caption: str
+    columns: Sequence[Column]
+    rows: list[dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A horizontal bar chart, or bars with intervals; the table it stands beside holds its data.
+
+    Parameters
+    ----------
+    title, description : str
+        What it shows, and in words what is to be seen.
+    labels : list of str
+        One a bar.
+    values : list of float
+        Lengths.
+    low, high : list of float, optional
+        Ends of intervals.
+    unit : str
+        Of the axis.
+    reference : list of float, optional
+        A mark for each bar (a limit, say).
+    """
+
+    title: str
+    description: str
+    labels: list[str]
+    values: list[float]
+    unit: str
+    low: list[float] | None = None
+    high: list[float] | None = None
+    reference: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report.
+
+    Parameters
+    ----------
+    id, title : str
+        Anchor and heading.
+    paragraphs : list of str
+        Plain text.
+    tables : list of Table
+        Its tables.
+    charts : list of Chart
+        Its charts.
+    """
+
+    id: str
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+
+
+def table_of(caption: str, frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
+    """Make a table of a frame.
+
+    Parameters
+    ----------
+    caption : str
+        What it shows.
+    frame : DataFrame
+        The data.
+    columns : sequence of Column
+        Which columns, and how they are written.
+
+    Returns
+    -------
+    Table
+    """
+    rows = [{c.key: _plain(row[c.key]) for c in columns} for row in frame.to_dict("records")]
+    return Table(caption, columns, rows)
+
+
+def _plain(value: object) -> object:
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (int, float, str, bool)) or value is None else str(value)
+
+
+def plain(text: str, most: int = MOST_TEXT) -> str:
+    """Strip what could turn writing round or hide in it, and shorten what no table can hold.
+
+    Parameters
+    ----------
+    text : str
+        From the data.
+    most : int
+        Characters kept.
+
+    Returns
+    -------
+    str
+    """
+    kept = "".join(c for c in text if unicodedata.category(c) not in HIDDEN or c in "\n\t")
+    return kept if len(kept) <= most else kept[: most - 1] + "…"
+
+
+def said(value: object, form: str) -> str:
+    """Put a fact into a sentence.
+
+    Parameters
+    ----------
+    value : object
+        A number, or nothing where there is no such fact.
+    form : str
+        How a number is written, as in an f-string.
+
+    Returns
+    -------
+    str
+        ``"not known"`` where it is no finite number.
+
+    Examples
+    --------
+    >>> said(0.8468, ".3f"), said(None, ".3f"), said(float("nan"), ".3f")
+    ('0.847', 'not known', 'not known')
+    """
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return format(value, form) if known else "not known"
+
+
+def fact(model: ModelLike, *path: str) -> object:
+    """Look a fact up.
+
+    Parameters
+    ----------
+    model : ModelLike
+        Whose evidence.
+    *path : str
+        Keys.
+
+    Returns
+    -------
+    object
+        None where there is no such fact.
+    """
+    value: object = model.evidence.facts
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

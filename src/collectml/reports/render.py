@@ -1,0 +1,101 @@
+"""From the payload to a page: numbers written out, charts drawn, everything from outside escaped."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jinja2
+
+from .blocks import Chart, plain
+from .charts import draw
+from .words import Words
+
+__all__ = ["to_html", "write_number"]
+
+MOST_PARAGRAPH = 3_000
+
+
+def write_number(value: object, kind: str) -> str:
+    """Write a value for people.
+
+    Parameters
+    ----------
+    value : object
+        From the payload.
+    kind : str
+        ``text``, ``count``, ``money``, ``money2``, ``share`` or ``number``.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> write_number(1234567.891, "money"), write_number(0.0723, "share"), write_number(None, "count")
+    ('1,234,568', '7.2 %', '–')
+    >>> write_number(7.7331, "number"), write_number(3, "number"), write_number(2e-6, "number")
+    ('7.73', '3', 'below 0.001')
+    """
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return plain(str(value))
+    match kind:
+        case "count" | "money":
+            return f"{value:,.0f}"
+        case "money2":
+            return f"{value:,.2f}"
+        case "share":
+            return f"{100 * value:.1f} %"
+        case "number":
+            return _significant(value)
+    return f"{value:,}"
+
+
+def _significant(value: float) -> str:
+    if not math.isfinite(value) or value == round(value) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    if abs(value) < 0.0005:
+        return "below 0.001" if value > 0 else "above -0.001"
+    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3f}"
+
+
+def to_html(payload: dict[str, Any], *, language: str = "en") -> str:
+    """Render the payload as one self-contained page.
+
+    Parameters
+    ----------
+    payload : dict
+        From :func:`~collectml.reports.build_payload`.
+    language : {"en", "zh-CN", "both"}
+        English, Simplified Chinese, or side by side; numerals are the same in all three.
+
+    Returns
+    -------
+    str
+        HTML without script or outside reference.
+
+    Raises
+    ------
+    MissingTranslationError
+        Naming the sentence that the locale file does not hold.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("collectml.reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(write=write_number, plain=plain, prose=lambda text: plain(text, MOST_PARAGRAPH))
+    words = Words(language)
+    environment.filters.update(tr=words.markup, cell=words.cell)
+    number = 0
+    drawings: list[list[str]] = []
+    for section in payload["sections"]:
+        drawings.append([])
+        for chart in section["charts"]:
+            number += 1
+            drawings[-1].append(draw(words.chart(Chart(**chart)), number))
+    return environment.get_template("committee.html.j2").render(p=payload, drawings=drawings, language=language)

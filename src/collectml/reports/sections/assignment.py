@@ -1,0 +1,158 @@
+"""Assignment: actions against capacity, and what each limit costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from collectml.explain import price_rows
+from collectml.policy import Assignment
+from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, Table, table_of
+
+__all__ = ["build"]
+
+
+def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
+    """Build the section.
+
+    Parameters
+    ----------
+    model : ModelLike
+        Strategy and evidence.
+    assignment : Assignment
+        What was assigned.
+    inputs : Inputs
+        The accounts, for their stages.
+
+    Returns
+    -------
+    Section
+    """
+    currency = model.strategy.currency
+    by_action = assignment.by_action().reset_index(names="action")
+    limits = assignment.limits()
+    limits["price_words"] = [
+        f"one more {_one(unit)} is worth {abs(price):,.2f} {currency}" if abs(price) > 0 else "not scarce"
+        for unit, price in zip(limits["unit"], limits["shadow_price"], strict=True)
+    ]
+    frame, solution = assignment.frame(), assignment.plan.solution
+    bounded = limits[np.isfinite(limits["upper"])]
+    gain = frame["value"] - frame["value_no_action"]
+    paragraphs = [
+        f"{len(frame):,} accounts are worth {frame['value'].sum():,.0f} {currency} under what was assigned, {gain.sum():,.0f} "
+        f"of it gain over {model.strategy.control} for all.",
+        f"The plan behind it, for the accounts free to be decided, is worth {solution.value:,.0f} {currency}; the best conceivable "
+        f"assignment within its limits is worth at most {max(0.0, solution.upper_bound - solution.value):,.2f} {currency} more.",
+    ]
+    if len(limits):
+        paragraphs.append("A shadow price says what one more unit of a limit would add to the plan.")
+    else:
+        paragraphs.append("The strategy sets no limits: every account has its best permitted action.")
+    tables = [
+        table_of(
+            "Actions",
+            by_action,
+            [
+                Column("action", "Action"),
+                Column("accounts", "Accounts", "count"),
+                Column("share", "Share", "share"),
+                Column("value", f"Expected net value, {currency}", "money"),
+                Column("gain", f"Gain over {model.strategy.control}, {currency}", "money"),
+            ],
+        )
+    ]
+    charts = [
+        Chart(
+            "Accounts by action",
+            "; ".join(f"{r.action}: {r.accounts:,}" for r in by_action.itertuples()),
+            by_action["action"].tolist(),
+            by_action["accounts"].astype(float).tolist(),
+            "accounts",
+        )
+    ]
+    if len(limits):
+        lower = [Column("lower", "At least", "number")] if np.isfinite(limits["lower"]).any() else []
+        tables.append(
+            table_of(
+                "Limits",
+                limits,
+                [
+                    Column("limit", "Limit"),
+                    Column("sentence", "In words"),
+                    Column("used", "Used", "number"),
+                    *lower,
+                    Column("upper", "At most", "number"),
+                    Column("unit", "Unit"),
+                    Column("share_used", "Share used", "share"),
+                    Column("shadow_price", f"Shadow price, {currency} per unit", "money2"),
+                    Column("price_words", "What it costs"),
+                ],
+            )
+        )
+    if len(bounded):
+        charts.append(
+            Chart(
+                "Share of each limit used (the mark is the limit)",
+                "; ".join(f"{r.limit}: {r.share_used:.0%}" for r in bounded.itertuples()),
+                bounded["limit"].tolist(),
+                (100 * bounded["share_used"]).tolist(),
+                "% of the limit",
+                reference=[100.0] * len(bounded),
+            )
+        )
+    if len(limits):
+        slack = price_rows(assignment).by_limit.assign(
+            tenth=lambda t: t["price"].abs() * 0.1 * limits["upper"].replace(np.inf, 0.0)
+        )
+        tables.append(
+            table_of(
+                "What the plan left of each limit, and what a tenth more or less is worth",
+                slack,
+                [
+                    Column("limit", "Limit"),
+                    Column("slack", "Left by the plan", "number"),
+                    Column("slack_value", f"Price times what is left, {currency}", "money2"),
+                    Column("tenth", f"A tenth more is worth at most, a tenth less costs at least, {currency}", "money"),
+                ],
+            )
+        )
+    if inputs.accounts is not None and "days_past_due" in inputs.accounts:
+        tables.append(_by_stage(frame, inputs.accounts, currency))
+    return Section("assignment", "What was assigned, and what each limit costs", paragraphs, tables, charts)
+
+
+def _by_stage(frame: pd.DataFrame, accounts: pd.DataFrame, currency: str) -> Table:
+    """Sum accounts, balance and value by action and stage; an action's rows add up to the action's."""
+    fields = accounts.set_index("account_id").reindex(pd.Index(frame["account_id"]))
+    days = fields["days_past_due"].to_numpy(dtype=float, na_value=np.nan)
+    stage = np.select(
+        [days <= 0, days <= 30, days <= 60, days <= 90, days > 90], ["0", "1-30", "31-60", "61-90", "91+"], "unknown"
+    )
+    balance = fields["balance"].to_numpy(dtype=float) if "balance" in fields else np.full(len(frame), np.nan)
+    table = (
+        frame.assign(stage=stage, balance=balance)
+        .groupby(["action", "stage"], sort=True)
+        .agg(accounts=("value", "size"), balance=("balance", "sum"), value=("value", "sum"))
+        .reset_index()
+    )
+    return table_of(
+        "Actions by stage",
+        table,
+        [
+            Column("action", "Action"),
+            Column("stage", "Days past due"),
+            Column("accounts", "Accounts", "count"),
+            Column("balance", f"Balance, {currency}", "money"),
+            Column("value", f"Expected net value, {currency}", "money"),
+        ],
+    )
+
+
+def _one(unit: str) -> str:
+    return {
+        "money": "unit of money",
+        "minutes": "minute",
+        "items": "piece",
+        "accounts": "account",
+        "complaints": "complaint",
+    }.get(unit, unit)

@@ -1,0 +1,117 @@
+"""Permissions: which action is allowed for which account, and what blocked the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .eligibility import Expression
+from .spec import Strategy
+
+__all__ = ["NO_EVIDENCE", "Permissions", "permissions"]
+
+NO_EVIDENCE = "no evidence"
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """What the strategy's conditions allow.
+
+    Parameters
+    ----------
+    allowed : ndarray of bool, shape (n, A)
+        Whether each action is permitted for each account; the control always is.
+    denied : mapping of str to ndarray of bool, shape (n,)
+        By condition, the accounts it denies (a missing field denies everybody).
+    covers : mapping of str to ndarray of bool, shape (A,)
+        By condition, the actions it covers.
+    missing : mapping of str to tuple of str
+        By condition, the fields it reads that the accounts do not have.
+    """
+
+    allowed: NDArray[np.bool_]
+    denied: Mapping[str, NDArray[np.bool_]]
+    covers: Mapping[str, NDArray[np.bool_]]
+    missing: Mapping[str, tuple[str, ...]]
+
+    def blocked_by(self, action: NDArray[np.intp]) -> NDArray[np.object_]:
+        """Name the first condition that blocks an action, for each account its own action.
+
+        Parameters
+        ----------
+        action : ndarray of int, shape (n,)
+            Position of the action asked about.
+
+        Returns
+        -------
+        ndarray of str, shape (n,)
+            Empty where nothing blocks it.
+        """
+        names = np.full(len(action), "", dtype=object)
+        for name in reversed(list(self.denied)):  # the condition listed first has the last word
+            names[self.denied[name] & self.covers[name][action]] = name
+        return names
+
+    def frame(self) -> pd.DataFrame:
+        """Count by condition the accounts it denies, and the fields it misses.
+
+        Returns
+        -------
+        DataFrame
+            ``condition, accounts, missing_fields``.
+        """
+        return pd.DataFrame(
+            {
+                "condition": list(self.denied),
+                "accounts": [int(d.sum()) for d in self.denied.values()],
+                "missing_fields": [", ".join(self.missing.get(name, ())) for name in self.denied],
+            }
+        )
+
+
+def permissions(strategy: Strategy, accounts: pd.DataFrame, *, unsupported: Sequence[str] = ()) -> Permissions:
+    """Apply a strategy's conditions to a snapshot.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Whose conditions count.
+    accounts : DataFrame, n rows
+        Account snapshot.
+    unsupported : sequence of str
+        Actions without enough rows in the log; blocked for everybody as "no evidence".
+
+    Returns
+    -------
+    Permissions
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> strategy = Strategy.model_validate({
+    ...     "name": "s", "currency": "EUR", "actions": [{"name": "no_action"}, {"name": "sms", "channel": "sms"}],
+    ...     "conditions": [{"name": "consent", "contact": True, "allow": "consent_sms"}]})
+    >>> p = permissions(strategy, pd.DataFrame({"consent_sms": [True, False, None]}))
+    >>> p.allowed[:, 1].tolist(), p.blocked_by(np.array([1, 1, 1])).tolist()
+    ([True, False, False], ['', 'consent', 'consent'])
+    """
+    n, actions = len(accounts), strategy.actions
+    allowed = np.ones((n, len(actions)), dtype=bool)
+    denied: dict[str, NDArray[np.bool_]] = {}
+    covers: dict[str, NDArray[np.bool_]] = {}
+    missing: dict[str, tuple[str, ...]] = {}
+    for condition in strategy.conditions:
+        expression = Expression(condition.allow)
+        denied[condition.name] = ~expression.allows(accounts)
+        covers[condition.name] = np.array([condition.covers(a) for a in actions])
+        missing[condition.name] = expression.missing_fields(accounts)
+        allowed &= ~(denied[condition.name][:, None] & covers[condition.name])
+    blocked = np.array([a.name in unsupported and a.name != strategy.control for a in actions])
+    if blocked.any():
+        denied[NO_EVIDENCE], covers[NO_EVIDENCE] = np.ones(n, dtype=bool), blocked
+        allowed &= ~blocked
+    return Permissions(allowed, denied, covers, missing)

@@ -1,0 +1,233 @@
+"""The hurdle learner: P(pay | x, action) × E[amount | pay, x, action], strength shared across actions, in two boosters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from collectml.models._cross_fit import BoostingPlan, cross_fit_margin
+from collectml.models._lightgbm import train_booster
+from collectml.models._one_walk import predict_settings
+
+from .amounts import AmountTeacher, calibrate_levels, find_exposure, typical_amount
+from .basis import MAX_FEATURES, EffectBasis
+from .decisions import Decisions
+from .effects import FittedEffects, cross_fitted_effects
+from .learner import Learner
+from .ordered import never_falling
+from .shared_action import distil, predict_actions
+from .uncertainty import misfit, standard_errors
+
+__all__ = ["HurdleLearner"]
+
+Floats = NDArray[np.float64]
+
+STUDENT = {"num_leaves": 63, "learning_rate": 0.1, "min_data_in_leaf": 20}
+STUDENT_TREES = 250
+AMOUNT = {"num_leaves": 8, "learning_rate": 0.05, "min_data_in_leaf": 50}
+SPREAD_ROWS, SPREAD_TREES = 20_000, 60
+BASELINE = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50}
+
+
+@dataclass
+class HurdleLearner(Learner):
+    """Whether an account pays, and how much: boosters that all actions share.
+
+    Notes
+    -----
+    In three steps, all cross-fitted by customer:
+
+    1. A baseline, ``b(x) = logit P(pay | x)``, by a booster that does not see the action; it takes up all that is not effect.
+    2. Effects beside it by a :class:`~collectml.uplift.effects.EffectRegression` on functions of the features and of the
+       baseline itself, shrunk as far as the evidence asks. Amounts by boosters that share the actions.
+    3. Both are taught to boosters: for payment the effects beside the baseline's booster, for the amount the mean over actions
+       and each action's deviation from it. One walk then scores all actions, and every score has exact contributions.
+       ``diagnostics_`` says what that loses, and how strongly the log speaks for effects that differ between accounts.
+    """
+
+    ordered: Sequence[Sequence[int]] = field(default=(), kw_only=True)
+    exposure_: int | None = field(default=None, init=False)
+    level_se_: list[float] = field(default_factory=list, init=False)
+
+    def state(self) -> dict[str, object]:
+        """Return which column caps what is paid, and how sure the actions' levels are, beside the diagnostics."""
+        return {**super().state(), "exposure": self.exposure_, "level_se": self.level_se_}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Take in what :meth:`state` returned."""
+        super().restore(state)
+        self.exposure_ = cast("int | None", state["exposure"])
+        self.level_se_ = cast("list[float]", state["level_se"])
+
+    def fit(self, d: Decisions) -> Floats:
+        """Learn, and return cross-fitted outcomes of the training rows."""
+        baseline, fitted = self._pay(d)
+        effects = never_falling(fitted.effects, self.ordered)
+        self.boosters_["pay_effect"] = self._student(d, effects)
+        self._teach_spread(d, baseline, effects, fitted)
+        share, owed = self._amount(d)
+        amount = np.ones_like(effects)
+        if share is not None:
+            amount = share * owed[:, None]
+            log_share = np.log(share if self.exposure_ is not None else amount)
+            typical = log_share.mean(axis=1, keepdims=True)
+            self.boosters_["amount"] = train_booster(
+                d.X,
+                typical[:, 0],
+                params=self._params(STUDENT),
+                categorical=d.categorical,
+                num_boost_round=STUDENT_TREES,
+                seed=self.seed,
+            )
+            self.boosters_["amount_effect"] = self._student(d, log_share - typical)
+        self._measure_loss(d, baseline, effects)
+        return expit(baseline[:, None] + never_falling(fitted.out_of_fold, self.ordered)) * amount
+
+    def predict(self, X: Floats, n_actions: int) -> Floats:
+        """Predict the expected outcome under every action."""
+        outcome = expit(self.pay_margin(X, n_actions))
+        if "amount" in self.boosters_:
+            outcome *= np.exp(self._walk("amount", X, n_actions))
+            if self.exposure_ is not None:
+                outcome *= X[:, [self.exposure_]]
+        return cast("Floats", outcome)
+
+    def pay_margin(self, X: Floats, n_actions: int) -> Floats:
+        """Predict the log-odds of payment under every action.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n, p)
+            Encoded features.
+        n_actions : int
+            Number of actions.
+
+        Returns
+        -------
+        ndarray, shape (n, A)
+        """
+        return never_falling(self._walk("pay", X, n_actions), self.ordered)
+
+    def effect_errors(self, X: Floats, n_actions: int) -> Floats:
+        """Predict the standard error of every action's effect on the outcome.
+
+        Parameters
+        ----------
+        X : ndarray, shape (n, p)
+            Encoded features.
+        n_actions : int
+            Number of actions.
+
+        Returns
+        -------
+        ndarray, shape (n, A)
+            In the outcome's unit; zero for the control.
+        """
+        p = expit(self.pay_margin(X, n_actions))
+        outcome = self.predict(X, n_actions)
+        of_pay = (1 - p) * np.exp(predict_actions(self.boosters_["pay_spread"], X, n_actions, threads=self.threads))
+        of_level = np.asarray(self.level_se_ or np.zeros(n_actions))
+        errors = outcome * np.sqrt(of_pay**2 + of_level**2)
+        errors[:, 0] = 0.0
+        return cast("Floats", errors)
+
+    def _teach_spread(self, d: Decisions, baseline: Floats, effects: Floats, fitted: FittedEffects) -> None:
+        """Teach a small booster how sure each effect on the log-odds of payment is."""
+        rows = np.sort(np.random.default_rng(self.seed).permutation(len(d.y))[:SPREAD_ROWS])
+        factor = misfit(fitted, baseline, d.action, d.paid.astype(float))
+        self.diagnostics_["posterior_misfit"] = factor
+        taught = effects[rows] - effects[rows, :1]
+        followed = predict_actions(self.boosters_["pay_effect"], d.X[rows], d.n_actions, threads=self.threads)
+        # what the student gets wrong of its teacher is an error like any other
+        wrong = np.mean((followed - followed[:, :1] - taught) ** 2, axis=0)
+        spread = 0.5 * np.log(np.maximum((factor * standard_errors(fitted, rows)) ** 2 + wrong, 1e-12))
+        spread[:, 0] = spread[:, 1:].mean(axis=1)  # the control has no effect; a tame target, never asked for
+        self.boosters_["pay_spread"] = distil(
+            d.X[rows], spread, categorical=d.categorical, params=self._params(STUDENT), trees=SPREAD_TREES, seed=self.seed
+        )
+
+    def _walk(self, part: str, X: Floats, n_actions: int) -> Floats:
+        # no further column: the walk takes less time than LightGBM's own for one prediction, too
+        common = predict_settings(self.boosters_[part], X, np.empty((1, 0)), raw=True, threads=self.threads)
+        return common + predict_actions(self.boosters_[f"{part}_effect"], X, n_actions, threads=self.threads)
+
+    def _params(self, own: Mapping[str, object]) -> dict[str, object]:
+        return {**own, "objective": "regression", **self.params, "num_threads": self.threads}
+
+    def _student(self, d: Decisions, target: Floats) -> lgb.Booster:
+        return distil(
+            d.X, target, categorical=d.categorical, params=self._params(STUDENT), trees=STUDENT_TREES, seed=self.seed
+        )
+
+    def _pay(self, d: Decisions) -> tuple[Floats, FittedEffects]:
+        """Cross-fitted baseline, and effects beside it."""
+        paid = d.paid.astype(float)
+        params = self._params(BASELINE) | {"objective": "binary"}
+        plan = BoostingPlan(params, self.trees, 30, self.seed, list(d.categorical))
+        self.boosters_["pay"], baseline = cross_fit_margin(d.X, paid, d.fold, plan)
+        basis = EffectBasis(*_columns(self.boosters_["pay"], d)).fit(d.X, [baseline])
+        Z = basis.transform(d.X, [baseline])
+        fitted = cross_fitted_effects(Z, d.action, paid, baseline, d.fold, d.n_actions)
+        self.diagnostics_["evidence_of_heterogeneity"] = fitted.evidence_gain
+        return baseline, fitted
+
+    def _amount(self, d: Decisions) -> tuple[Floats | None, Floats]:
+        """Cross-fitted share of what is owed (or of the typical amount), given payment, and what it is a share of."""
+        if d.binary:
+            return None, np.ones(len(d.y))
+        column = find_exposure(d.X, d.names, d.y, d.paid)
+        if column is not None:
+            self.exposure_ = d.names.index(column)
+            owed = d.X[:, self.exposure_]
+        else:
+            owed = typical_amount(
+                d.X,
+                d.y,
+                d.paid,
+                d.fold,
+                categorical=d.categorical,
+                params=self._params(BASELINE),
+                trees=self.trees,
+                seed=self.seed,
+            )
+        teacher = AmountTeacher(self._params(AMOUNT), self.trees, d.n_actions, d.categorical, self.seed, self.threads)
+        share = teacher.fit_predict(d.X, d.action, d.y / owed, d.paid, owed, d.fold)
+        share, self.level_se_ = calibrate_levels(share, d.action, d.y / owed, d.paid, owed)
+        return share, owed
+
+    def _measure_loss(self, d: Decisions, baseline: Floats, effects: Floats) -> None:
+        """Say how closely the boosters follow the effects that taught them, on at most 20,000 rows.
+
+        Amounts are the boosters' own on both sides: the cross-fitted ones that taught them differ from fold to fold.
+        """
+        rows = np.sort(np.random.default_rng(self.seed).permutation(len(d.y))[:20_000])
+        own = self.predict(d.X[rows], d.n_actions) / expit(self.pay_margin(d.X[rows], d.n_actions))
+        taught = effects[rows]
+        followed = predict_actions(self.boosters_["pay_effect"], d.X[rows], d.n_actions, threads=self.threads)
+        taught, followed = taught - taught[:, :1], followed - followed[:, :1]
+        # where effects do not differ between accounts, the actions' own differences are all there is to follow
+        centre = taught.mean(axis=0) if self.diagnostics_["evidence_of_heterogeneity"] > 0 else 0.0
+        spread = float(np.sum((taught - centre) ** 2))
+        value = expit(baseline[rows, None] + effects[rows]) * own
+        student = expit(baseline[rows, None] + followed + effects[rows, :1]) * own
+        at = np.arange(len(rows))
+        gain = float((value.max(axis=1) - value.mean(axis=0).max()).mean())
+        lost = float((value.max(axis=1) - value[at, student.argmax(axis=1)]).mean())
+        self.diagnostics_ |= {
+            "effect_r2": 1.0 - float(np.sum((followed - taught) ** 2)) / spread if spread > 1e-9 else 1.0,
+            "value_lost_share_of_gain": lost / gain if gain > 0 else 0.0,
+        }
+
+
+def _columns(baseline: lgb.Booster, d: Decisions) -> tuple[Sequence[int], Sequence[int]]:
+    """Name the features effects may depend on: all, or those the baseline found most use for."""
+    gain = baseline.feature_importance("gain")
+    chosen = np.sort(np.argsort(-gain, kind="stable")[:MAX_FEATURES])
+    categorical = set(d.categorical)
+    return [int(j) for j in chosen if j not in categorical], [int(j) for j in chosen if j in categorical]

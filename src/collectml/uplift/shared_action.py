@@ -1,0 +1,256 @@
+"""Shared-action boosters: the action is a column like any other, so all actions learn from one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from collectml.models._lightgbm import train_booster
+from collectml.models._one_walk import predict_settings
+
+__all__ = ["cross_fit_shared", "distil", "predict_actions", "train_shared", "with_action"]
+
+Floats = NDArray[np.float64]
+
+MAX_STUDENT_ROWS = 1_200_000
+
+
+def with_action(X: Floats, action: NDArray[np.intp] | int) -> Floats:
+    """Append the action's position as the last column.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, p)
+        Encoded features.
+    action : ndarray of int, shape (n,), or int
+        Position of each row's action, or of the one action all rows are asked about.
+
+    Returns
+    -------
+    ndarray, shape (n, p + 1)
+    """
+    out = np.empty((len(X), X.shape[1] + 1))
+    out[:, :-1] = X
+    out[:, -1] = action
+    return out
+
+
+def train_shared(
+    X: Floats,
+    action: NDArray[np.intp],
+    y: Floats,
+    *,
+    categorical: Sequence[int],
+    params: Mapping[str, object],
+    trees: int,
+    seed: int,
+    held: NDArray[np.bool_] | None = None,
+    rows: NDArray[np.bool_] | None = None,
+    weight: Floats | None = None,
+    early_stopping: int = 50,
+) -> lgb.Booster:
+    """Train a booster that all actions share.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, p)
+        Encoded features.
+    action : ndarray of int, shape (n,)
+        Position of the action taken.
+    y : ndarray, shape (n,)
+        Outcome.
+    categorical : sequence of int
+        Categorical columns of ``X``; the action is one more.
+    params : mapping
+        LightGBM parameters.
+    trees : int
+        Number of trees, at most where rows are held out.
+    seed : int
+        Seed.
+    held : ndarray of bool, shape (n,), optional
+        Rows kept out of training, on which it stops early.
+    rows : ndarray of bool, shape (n,), optional
+        Rows the outcome is about (those that paid, say).
+    weight : ndarray, shape (n,), optional
+        Row weights.
+    early_stopping : int
+        Rounds without progress before it stops.
+
+    Returns
+    -------
+    lightgbm.Booster
+    """
+    use = np.ones(len(y), dtype=bool) if rows is None else rows
+    training = use if held is None else use & ~held
+    columns = [*categorical, X.shape[1]]
+    Xa = with_action(X, action)
+    if held is None or not (use & held).any():
+        return train_booster(
+            Xa[training],
+            y[training],
+            params=params,
+            categorical=columns,
+            weight=None if weight is None else weight[training],
+            num_boost_round=trees,
+            seed=seed,
+        )
+    watched = use & held
+    return train_booster(
+        Xa[training],
+        y[training],
+        params=params,
+        categorical=columns,
+        weight=None if weight is None else weight[training],
+        num_boost_round=trees,
+        valid=(Xa[watched], y[watched], None if weight is None else weight[watched]),
+        early_stopping=early_stopping,
+        seed=seed,
+    )
+
+
+def cross_fit_shared(
+    X: Floats,
+    action: NDArray[np.intp],
+    y: Floats,
+    fold: NDArray[np.int8],
+    *,
+    n_actions: int,
+    categorical: Sequence[int],
+    params: Mapping[str, object],
+    trees: int,
+    seed: int,
+    rows: NDArray[np.bool_] | None = None,
+    weight: Floats | None = None,
+) -> tuple[Floats, int]:
+    """Predict every row, for every action, by a shared-action booster trained without its fold.
+
+    Each fold stops early on its own held-out rows; all are then asked with the mean number of trees, so that no row's
+    prediction rests on a number of trees chosen on it alone.
+
+    Parameters
+    ----------
+    X, action, y, categorical, params, trees, seed, rows, weight
+        As in :func:`train_shared`.
+    fold : ndarray of int, shape (n,)
+        Folds grouped by customer.
+    n_actions : int
+        Number of actions.
+
+    Returns
+    -------
+    predictions : ndarray, shape (n, n_actions)
+    trees : int
+        The mean number of trees.
+    """
+    boosters = {
+        int(k): train_shared(
+            X,
+            action,
+            y,
+            categorical=categorical,
+            params=params,
+            trees=trees,
+            seed=seed,
+            held=fold == k,
+            rows=rows,
+            weight=weight,
+        )
+        for k in np.unique(fold)
+    }
+    best = max(
+        1, round(float(np.mean([b.best_iteration if b.best_iteration > 0 else b.num_trees() for b in boosters.values()])))
+    )
+    out = np.empty((len(y), n_actions))
+    threads = int(cast("int", params.get("num_threads", 2)))
+    for k, booster in boosters.items():
+        held = fold == k
+        out[held] = predict_actions(booster, X[held], n_actions, threads=threads, trees=best)
+    return out, best
+
+
+def predict_actions(
+    booster: lgb.Booster, X: Floats, n_actions: int, *, raw: bool = False, threads: int = 2, trees: int | None = None
+) -> Floats:
+    """Ask a shared-action booster about every action, in one walk.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        From :func:`train_shared`.
+    X : ndarray, shape (n, p)
+        Encoded features.
+    n_actions : int
+        Number of actions.
+    raw : bool, default False
+        Whether to return margins.
+    threads : int
+        Threads.
+    trees : int, optional
+        How many trees to ask; all that count where not given.
+
+    Returns
+    -------
+    ndarray, shape (n, n_actions)
+    """
+    actions = np.arange(float(n_actions))[:, None]
+    return predict_settings(booster, X, actions, raw=raw, threads=threads, trees=trees)
+
+
+def distil(
+    X: Floats,
+    teacher: Floats,
+    *,
+    categorical: Sequence[int],
+    params: Mapping[str, object],
+    trees: int,
+    seed: int,
+) -> lgb.Booster:
+    """Teach one shared-action booster what a richer model says of every action.
+
+    The target carries no outcome noise, so the student follows it closely; what it loses is measured where it is used.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, p)
+        Encoded features.
+    teacher : ndarray, shape (n, A)
+        What the teacher predicts for each action.
+    categorical : sequence of int
+        Categorical columns of ``X``.
+    params : mapping
+        LightGBM parameters; the objective is squared error.
+    trees : int
+        Number of trees.
+    seed : int
+        Seed; it also picks the actions shown of each row where showing all would be too much.
+
+    Returns
+    -------
+    lightgbm.Booster
+
+    References
+    ----------
+    Bucila, Caruana & Niculescu-Mizil (2006), Model compression.
+    """
+    n, n_actions = teacher.shape
+    shown = max(1, min(n_actions, 4, MAX_STUDENT_ROWS // n))
+    rng = np.random.default_rng(seed)
+    # each row shows `shown` distinct actions from a random start: every action is shown equally often
+    start = np.asarray(rng.integers(n_actions, size=n))
+    stride = np.array([s for s in range(1, n_actions + 1) if np.gcd(s, n_actions) == 1])
+    step = np.asarray(rng.choice(stride, size=n))
+    action = (start[:, None] + step[:, None] * np.arange(shown)) % n_actions
+    rows = np.repeat(np.arange(n), shown)
+    flat = action.ravel()
+    return train_booster(
+        with_action(X[rows], flat),
+        teacher[rows, flat],
+        params={**params, "objective": "regression"},
+        categorical=[*categorical, X.shape[1]],
+        num_boost_round=trees,
+        seed=seed,
+    )

@@ -1,0 +1,91 @@
+"""Fixtures shared by all rooms."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from collectml.cli import main
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with the public data sets; tests that ask for it are skipped where it is not set."""
+    folder = os.environ.get("COLLECTML_DATA")
+    if not folder:
+        if os.environ.get("COLLECTML_REQUIRE_DATA"):
+            pytest.fail("COLLECTML_DATA is not set, and this run requires the public data (make test-all)")
+        pytest.skip("COLLECTML_DATA is not set")
+    return Path(folder)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A folder in which `collectml train` has run on a small simulated portfolio."""
+
+    root: Path
+    config: Path
+    output: str
+
+    @property
+    def model(self) -> Path:
+        return self.root / "data" / "card_early_stage" / "model"
+
+    @property
+    def accounts(self) -> Path:
+        return self.root / "data" / "card_early_stage" / "batch" / "accounts.parquet"
+
+    @property
+    def capacity(self) -> Path:
+        return self.root / "data" / "card_early_stage" / "batch" / "capacity.parquet"
+
+    @property
+    def strategy(self) -> Path:
+        return self.root / "strategy.yaml"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train the shipped card strategy on 6,000 simulated decisions, through the command line and into a real MLflow store."""
+    root = tmp_path_factory.mktemp("trained")
+    shipped = Path(__file__).parents[1] / "experiments" / "card_early_stage.yaml"
+    content = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    content["data"]["accounts"] = 6_000
+    config = root / "card.yaml"
+    config.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    (root / "strategy.yaml").write_text(yaml.safe_dump(content["strategy"], sort_keys=False), encoding="utf-8")
+    said = io.StringIO()
+    with contextlib.chdir(root), contextlib.redirect_stdout(said), pytest.raises(SystemExit) as stop:
+        main(["train", "--config", str(config)])
+    assert stop.value.code == 0
+    return Trained(root, config, said.getvalue())
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run the `collectml` command in this process; what it prints is caught."""
+
+    def command(*words: object) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(w) for w in words])
+        said = capsys.readouterr()
+        return Ran(int(stop.value.code or 0), said.out, said.err)
+
+    return command

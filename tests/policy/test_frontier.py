@@ -1,0 +1,210 @@
+"""The frontier: concave, rising, certified at every bound, and its slope is the shadow price."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from collectml.errors import ConfigurationError, InfeasibleStrategyError
+from collectml.policy import TreatmentPolicy, price_actions, solve_assignment
+from collectml.policy.sweep import SweepProblem, _narrowed, _Part, solve_along
+from collectml.strategy import Strategy
+
+ACTIONS = [
+    {"name": "no_action"},
+    {"name": "sms", "channel": "sms", "unit_cost": 0.1},
+    {"name": "call", "channel": "call", "attempts": 2, "attempt_minutes": 1, "talk_minutes": 5, "stated_reach": 0.4},
+    {"name": "offer", "channel": "letter", "unit_cost": 1},
+]
+LIMITS = [
+    {"name": "minutes", "kind": "capacity", "unit": "minutes", "channels": ["call"], "upper": 600, "per": "1000_accounts"},
+    {"name": "money", "kind": "budget", "channels": ["sms", "letter"], "upper": 150, "per": "1000_accounts"},
+    {"name": "complaints", "kind": "complaints", "upper": 4.5},
+    {"name": "some_sms", "kind": "share", "actions": ["sms"], "lower": 0.02},
+]
+
+
+def assignment(n=2500, seed=0, several=0.1, **changes):
+    content = {"name": "test", "currency": "EUR", "actions": ACTIONS, "limits": LIMITS}
+    content["objective"] = {"cost_of_agent_minute": 0.5, "cost_of_complaint": 50}
+    spec = Strategy.model_validate(content | changes)
+    rng = np.random.default_rng(seed)
+    ids = pd.Index(np.arange(n) + 100, name="account_id")
+    owner = np.where(rng.random(n) < several, rng.integers(0, n, n), np.arange(n))
+    accounts = pd.DataFrame({"account_id": ids, "customer_id": owner})
+    gain = 1 + rng.normal([0, 0.02, 0.2, 0.1], [0.0001, 0.05, 0.2, 0.3], (n, 4))
+    recovered = pd.DataFrame(rng.lognormal(3, 1, n)[:, None] * gain, index=ids, columns=spec.action_names).clip(lower=0)
+    complaints = pd.DataFrame([0.002, 0.003, 0.008, 0.001] * rng.lognormal(0, 0.5, (n, 1)), ids, recovered.columns)
+    reach = pd.DataFrame({"call": rng.uniform(0.1, 0.7, n)}, index=ids)
+    priced = price_actions(spec, recovered, reach=reach, complaints=complaints)
+    return TreatmentPolicy(spec).assign(priced, accounts, as_of="2026-03-01")
+
+
+@pytest.mark.parametrize("limit", ["minutes", "money", "complaints"])
+def test_value_rises_is_concave_and_its_slope_is_the_price(limit):
+    frame = assignment().frontier(limit, points=9).frame()
+    frame = frame[frame["value"].notna()]  # the control alone passes half of the complaint ceiling
+    assert len(frame) >= 8
+    upper, value, bound, price = (frame[c].to_numpy() for c in ("upper", "value", "bound", "shadow_price"))
+    room = bound - value
+    assert (room >= 0).all()
+    assert (frame["gap"] <= 5e-5).all()
+    assert (frame["used"] <= upper * (1 + 1e-9)).all()
+    assert (np.diff(value) >= -room[:-1]).all()
+    step, rise = np.diff(upper), np.diff(value)
+    # between two bounds the slope lies between their prices, up to what is not proven of the values
+    assert (rise <= price[:-1] * step + room[:-1] + 1e-9).all()
+    assert (rise >= price[1:] * step - room[1:] - 1e-9).all()
+    assert (np.diff(price) <= 2 * (room[1:] + room[:-1]) / step + 1e-9).all()
+    assert price[0] > 0
+    assert price[0] > price[-1]
+
+
+def test_every_point_is_as_good_as_a_solution_of_its_own():
+    held = assignment(several=0.3)
+    frontier = held.frontier("minutes", points=4)
+    for upper, value, bound in zip(frontier.upper, frontier.value, frontier.bound, strict=True):
+        limits = [LIMITS[0] | {"upper": float(upper), "per": "portfolio"}, *LIMITS[1:]]
+        alone = assignment(several=0.3, limits=limits)
+        assert alone.plan.solution.upper_bound >= value - 1e-6
+        assert bound >= alone.plan.solution.value - 1e-6
+
+
+def test_the_bound_in_force_is_the_assignment():
+    held = assignment(holdout={"share": 0.1}, exploration={"share": 0.1})
+    frontier = held.frontier("minutes", points=5)
+    row = frontier.frame().query("current").iloc[0]
+    limits = held.limits().set_index("limit")
+    assert row["upper"] == limits.loc["minutes", "upper"]
+    assert row["shadow_price"] == held.shadow_prices["minutes"]
+    assert row["used"] == pytest.approx(limits.loc["minutes", "expected"])
+    expected = (held.probabilities().to_numpy() * held.problem.net).sum()
+    assert row["value"] == pytest.approx(expected)
+    planned = held.planned()
+    assert (np.array(frontier.actions)[frontier.planned[frontier.current]] == planned.to_numpy()).all()
+    hours = 60 * held.shadow_prices["minutes"]
+    assert frontier.sentence() == f"minutes, at 1,500 minutes: one more agent hour is worth {hours:,.2f} EUR"
+
+
+def test_changes_reconcile_with_the_actions():
+    frontier = assignment().frontier("minutes", points=6)
+    frame, counted, named = frontier.frame(), frontier.changes(), frontier.changes(accounts=True)
+    assert frame["changed"].isna().tolist() == [True] + [False] * 5
+    assert counted["accounts"].sum() == len(named) == frame["changed"].sum()
+    calls = (frontier.planned == 2).sum(axis=1)
+    gained = counted[counted["action_to"] == "call"].groupby("upper_to")["accounts"].sum()
+    lost = counted[counted["action_from"] == "call"].groupby("upper_to")["accounts"].sum()
+    net = gained.sub(lost, fill_value=0).reindex(frontier.upper[1:], fill_value=0)
+    assert (net.to_numpy() == np.diff(calls)).all()
+    assert named["account_id"].isin(frontier.ids).all()
+
+
+def test_a_limit_that_is_not_scarce_and_the_default_one():
+    limits = [*LIMITS[:2], {"name": "plenty", "kind": "capacity", "channels": ["letter"], "upper": 2500}]
+    held = assignment(limits=limits)
+    frontier = held.frontier("plenty", points=7, low=2400, high=2600)
+    assert (frontier.frame()["shadow_price"] == 0).all()
+    assert "one more item is worth nothing" in frontier.sentence()
+    stake = held.shadow_prices * held.limits().set_index("limit")["upper"]
+    assert held.frontier(points=2).limit == stake.idxmax()
+    money = held.frontier("money", points=2)
+    assert money.sentence().startswith("money, at 375 EUR: one more EUR is worth")
+
+
+def test_bounds_that_cannot_hold_are_missing_not_wrong():
+    limits = [{"name": "share", "kind": "share", "actions": ["sms"], "lower": 0.2, "upper": 0.5}]
+    frontier = assignment(n=1000, limits=limits).frontier("share", points=11, low=0, high=500)
+    frame = frontier.frame()
+    assert frame.loc[frame["upper"] < 200, ["value", "shadow_price", "changed"]].isna().all(axis=None)
+    assert frame.loc[frame["upper"] >= 200, "value"].notna().all()
+    assert not np.isnan(frontier.changes()["accounts"]).any()
+    assert frontier.planned.min() == -1
+    with pytest.raises(InfeasibleStrategyError):
+        assignment(n=1000, limits=limits).frontier("share", points=3, low=0, high=100)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"limit": "minuts"}, "did you mean 'minutes'"),
+        ({"limit": "some_sms"}, "no upper bound"),
+        ({"limit": "minutes", "points": 1}, "at least 2 points"),
+        ({"limit": "minutes", "low": 9, "high": 3}, "must rise"),
+    ],
+)
+def test_what_cannot_be_swept_says_so(words, said):
+    with pytest.raises(ConfigurationError, match=said):
+        assignment(n=300).frontier(**words)
+
+
+def test_plot_and_svg():
+    frontier = assignment(n=500).frontier("minutes", points=5)
+    axes = frontier.plot().axes
+    np.testing.assert_array_equal(axes[0].lines[0].get_ydata(), frontier.frame()["value"])
+    np.testing.assert_array_equal(axes[1].lines[0].get_ydata(), frontier.frame()["shadow_price"])
+    svg = frontier.to_svg()
+    assert svg == frontier.to_svg()
+    assert "agent" not in svg
+    assert "http://" not in svg.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+
+
+def larger(seed, coupled):
+    rng = np.random.default_rng(seed)
+    n = 12_000
+    values = rng.lognormal(2, 1, (n, 1)) * rng.normal(0, 0.3, (n, 4))
+    values[:, 0] = 0.0
+    minutes = np.outer(rng.lognormal(1, 0.4, n), [0, 0, 1, 1.5])
+    usage = [minutes, np.array([0.0, 0.1, 0.4, 0.0]), np.array([0.0, 0, 0, 1])]
+    eligible = rng.random((n, 4)) < 0.9
+    eligible[:, 0] = True
+    customer = np.where(rng.random(n) < 0.3, rng.integers(0, n, n), np.arange(n)) if coupled else None
+    upper = np.array([6000.0, 900.0, 700.0])
+    return SweepProblem(
+        values, usage, np.full(3, -np.inf), upper, eligible, customer, np.arange(4) > 0, rng.permutation(n).astype(float),
+        ("minutes", "money", "pieces"), 0, 1e-5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_rows_that_are_fixed_keep_their_action_at_every_price_in_the_box(coupled):
+    """Truth by solving without limits at prices drawn from the box: fixed rows never move."""
+    problem = larger(1, coupled)
+    rng = np.random.default_rng(2)
+    centre, box = np.array([1.2, 3.0, 0.5]), np.array([0.2, 0.4, 0.3])
+    part = _narrowed(problem, _Part.whole(problem), centre, box)
+    fixed = np.ones(len(problem.values), dtype=bool)
+    fixed[part.rows] = False
+    assert 0.2 < fixed.mean() < 0.98
+    for _ in range(6):
+        price = centre + rng.choice([-1.0, 1.0], 3) * box * rng.uniform(0.5, 1, 3)
+        charged = problem.values - sum(p * c for p, c in zip(price, problem.usage, strict=True))
+        contact = {"customer": problem.customer, "contact": problem.contact} if coupled else {}
+        free = solve_assignment(
+            charged, usage=[np.zeros(4)], upper=[1], eligible=problem.eligible, tie_key=problem.tie, **contact
+        )
+        assert (free.action[fixed] == part.action[fixed]).all()
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_parts_lead_to_what_the_whole_leads_to(coupled):
+    problem = larger(3, coupled)
+    bounds = np.linspace(4000, 7000, 9)
+    points = solve_along(problem, bounds.tolist())
+    for bound, point in list(zip(bounds, points, strict=True))[1::3]:
+        contact = {"customer": problem.customer, "contact": problem.contact} if coupled else {}
+        upper = np.r_[bound, problem.upper[1:]]
+        whole = solve_assignment(
+            problem.values, usage=problem.usage, upper=upper, eligible=problem.eligible, tie_key=problem.tie, gap=1e-5, **contact
+        )  # fmt: skip
+        assert point.upper_bound >= whole.value - 1e-9 * whole.value
+        assert whole.upper_bound >= point.value - 1e-9 * whole.value
+        assert (point.usage <= upper * (1 + 1e-9)).all()
+        rows = np.arange(len(point.action))
+        assert point.value == pytest.approx(problem.values[rows, point.action].sum())
+        assert problem.eligible[rows, point.action].all()
+        if coupled:
+            contacted = problem.customer[problem.contact[point.action]]
+            assert len(np.unique(contacted)) == len(contacted)

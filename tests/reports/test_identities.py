@@ -1,0 +1,185 @@
+"""Every identity of the report fails when it is broken on purpose; languages agree; what is written verifies."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from collectml.errors import ArtifactError, ConfigurationError
+from collectml.evaluation.groups import by_group
+from collectml.pipeline.verify import verify_report
+from collectml.reports import BrokenIdentityError, CommitteeReport, MissingTranslationError, payload_digest
+from collectml.reports.render import to_html
+from collectml.reports.words import Words, _locale
+
+CASE = {
+    "case": 1,
+    "rule": "typical",
+    "action": "call",
+    "other": "sms",
+    "margin": 3.0,
+    "parts": {"Payment history": 5.0, "(cost)": -2.0},
+    "changed": [{"field": "arrears", "from": 100, "to": 50}],
+    "changed_action": "sms",
+}
+MEAN = {"action": "call", "accounts": 5, "against": "sms", "margin": 3.0, "parts": {"Payment history": 5.0, "(cost)": -2.0}}
+
+
+@pytest.fixture
+def cases():
+    return {"cases": [dict(CASE)], "by_action": [dict(MEAN)]}
+
+
+@pytest.fixture
+def report(model, assignment, accounts, cases):
+    extra = accounts.assign(days_past_due=np.arange(400) % 100, balance=10.0, region=np.where(np.arange(400) < 20, "x", "y"))
+    return CommitteeReport(model, assignment, accounts=extra, cases=cases)
+
+
+def scores(model):
+    """Scores whose metrics are what the evidence says."""
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.95, 600)
+    paid = (rng.random(600) < p).astype(float)
+    tenth = pd.Series(p).rank().sub(1).floordiv(60)
+    by = pd.DataFrame({"p": p, "paid": paid}).groupby(tenth).mean()
+    model.evidence.tables["scores"] = pd.DataFrame({"predicted": p, "paid": paid})
+    model.evidence.tables["calibration"]["predicted"] = by["p"].to_numpy()
+    model.evidence.tables["calibration"]["observed"] = by["paid"].to_numpy()
+    from sklearn.metrics import roc_auc_score
+
+    model.evidence.facts["propensity_to_pay"] |= {
+        "auc": float(roc_auc_score(paid, p)),
+        "brier": float(np.mean((p - paid) ** 2)),
+    }
+    model.evidence.tables["uplift_tenths"] = pd.DataFrame({"n": [60] * 10})
+
+
+def broken(report, words):
+    with pytest.raises(BrokenIdentityError, match=words):
+        report.payload()
+
+
+def test_parts_that_miss_the_margin(report, cases):
+    cases["cases"][0]["parts"] = {"Payment history": 5.01, "(cost)": -2.0}
+    broken(report, "parts of each margin add up to it")
+
+
+def test_a_counterfactual_that_changes_nothing(report, cases):
+    cases["cases"][0]["changed_action"] = "call"
+    broken(report, "each smallest change leads to another action")
+
+
+def test_a_negative_margin(report, cases):
+    cases["by_action"][0] |= {"margin": -7.0, "parts": {"(cost)": -7.0}}
+    broken(report, "no case has a negative margin")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m.evidence.facts["propensity_to_pay"].__setitem__("auc", 0.9), "those of the saved scores"),
+        (lambda m: m.evidence.facts["propensity_to_pay"].__setitem__("brier", 0.1), "those of the saved scores"),
+        (lambda m: m.evidence.tables["calibration"].__setitem__("observed", 0.5), "by tenth add up"),
+        (lambda m: m.evidence.tables["uplift_tenths"].__setitem__("n", 59), "tenths of the uplift"),
+        (lambda m: m.evidence.facts["log"].__setitem__("decisions", 2_001), "all decisions of the log"),
+    ],
+)
+def test_metrics_that_are_not_those_of_the_scores(report, model, change, words):
+    scores(model)
+    model.evidence.facts["assessment"] = {}
+    change(model)
+    broken(report, words)
+
+
+def test_prices_that_do_not_certify_the_bound(report, assignment):
+    solution = replace(assignment.plan.solution, shadow_prices=assignment.plan.solution.shadow_prices + 5.0)
+    report.assignment = replace(assignment, plan=replace(assignment.plan, solution=solution))
+    broken(report, "at most the gap")
+
+
+def test_an_action_that_no_condition_allows(report, assignment):
+    allowed = assignment.problem.permissions.allowed.copy()
+    allowed[:, 2] = False
+    changed = replace(assignment.problem.permissions, allowed=allowed)
+    report.assignment = replace(assignment, problem=replace(assignment.problem, permissions=changed))
+    broken(report, "no condition is broken")
+
+
+def test_a_failed_gate_forbids_approval_and_owners_end_the_draft(model, assignment):
+    approved = CommitteeReport(model, assignment, owners=["A", "B", "C"], due="2026-08-01", expires="2026-12-31").payload()
+    assert approved["decision"]["recommendation"] == "approve"
+    assert not approved["decision"]["draft"]
+    missing = CommitteeReport(model, assignment, owners=["A", "B"], due="2026-08-01", expires="2026-12-31").payload()
+    assert missing["decision"]["draft"]
+    model.evidence.facts["policy_value"]["ess"] = 10.0
+    model.evidence.tables["policy_value"]["ess"] = 10.0
+    assert CommitteeReport(model, assignment).payload()["decision"]["recommendation"] == "do not approve yet"
+
+
+def numerals(page):
+    body = re.sub(r"<(svg|style)\b.*?</\1>", "", page, flags=re.S)
+    return sorted(re.findall(r"\d[\d,.]*\d|\d", html.unescape(re.sub(r"<[^>]+>", " ", body))))
+
+
+def test_the_languages_hold_the_same_numerals(report):
+    payload = report.payload()
+    english, chinese = to_html(payload), to_html(payload, language="zh-CN")
+    assert numerals(english) == numerals(chinese)
+    assert 'lang="zh-CN"' in chinese
+    assert "决策单" in to_html(payload, language="both")
+    assert "Decision sheet" in to_html(payload, language="both")
+
+
+def test_a_missing_translation_fails():
+    with pytest.raises(MissingTranslationError, match="no such sentence here"):
+        Words("zh-CN").text("no such sentence here")
+    with pytest.raises(ConfigurationError, match="unknown"):
+        Words("fr")
+
+
+def test_every_translation_keeps_its_slots():
+    exact, slotted = _locale()
+    assert all(exact.values())
+    for pattern, chinese in slotted:
+        assert set(pattern.groupindex) == set(re.findall(r"\{(\w+)\}", chinese))
+
+
+def test_what_is_written_verifies_and_one_byte_does_not(report, assignment, tmp_path):
+    report.to_json(tmp_path / "report.json")
+    assignment.frame().to_parquet(tmp_path / "assignments.parquet")
+    assert len(verify_report(tmp_path, again=assignment)) == 5
+    changed = assignment.frame()
+    changed.loc[3, "value"] += 0.001
+    changed.to_parquet(tmp_path / "assignments.parquet")
+    with pytest.raises(ArtifactError, match="assignments are those of the report"):
+        verify_report(tmp_path)
+    assignment.frame().to_parquet(tmp_path / "assignments.parquet")
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    (tmp_path / "report.json").write_text(text.replace('"EUR"', '"EUQ"', 1), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="payload is as it was written"):
+        verify_report(tmp_path)
+    payload = json.loads(text)
+    assert payload_digest(payload)[:16] == payload["report_id"]
+
+
+def test_pdf_has_pages_and_chinese_that_can_be_read_back(report, tmp_path):
+    pypdf = pytest.importorskip("pypdf")
+    pages = pypdf.PdfReader(report.to_pdf(tmp_path / "r.pdf", language="zh-CN")).pages
+    assert len(pages) > 3
+    assert "决策单" in pages[0].extract_text()
+    assert (tmp_path / "r.pdf").stat().st_size < 3_000_000
+
+
+def test_small_groups_are_suppressed_with_the_next_smallest(report):
+    text = json.dumps(report.payload())
+    region = next(t for s in json.loads(text)["sections"] if s["id"] == "fairness" for t in s["tables"])
+    assert [r["accounts"] for r in region["rows"]] == [None, None, 400]
+    table = by_group(pd.Series(["a"] * 50 + ["b"] * 50), {"f": pd.Series([True] * 100)})
+    assert table["accounts"].tolist() == [50, 50, 100]

@@ -1,0 +1,48 @@
+"""The hash is a contract: the numbers below may never change, whatever the process, dtype or order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from collectml.hashing import stable_hash, uniform_hash
+
+GOLDEN = [7085928567598694405, 12031552690545160725, 2267835345896640476]
+
+
+def test_golden_values():
+    assert stable_hash([1, "A-7", 10_000_001], salt="salt", purpose="holdout").tolist() == GOLDEN
+
+
+def test_dtype_order_and_process_do_not_matter():
+    ids = np.arange(10_000_001, 10_000_201)
+    expected = stable_hash(ids, salt="s", purpose="tie", cycle="2026-01-01")
+    for same in (ids.astype(str), ids.astype(np.int32), ids.astype(float), pd.Series(ids, dtype="Int64"), list(ids)):
+        assert (stable_hash(same, salt="s", purpose="tie", cycle="2026-01-01") == expected).all()
+    assert (stable_hash(ids[::-1], salt="s", purpose="tie", cycle="2026-01-01")[::-1] == expected).all()
+    code = "from collectml.hashing import stable_hash; print(stable_hash([5], salt='s', purpose='tie')[0])"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(other.stdout) == stable_hash([5], salt="s", purpose="tie")[0]
+
+
+def test_salt_purpose_and_cycle_give_independent_uniforms():
+    ids = range(20_000)
+    draws = [
+        uniform_hash(ids, salt="a", purpose="holdout"),
+        uniform_hash(ids, salt="b", purpose="holdout"),
+        uniform_hash(ids, salt="a", purpose="explore"),
+        uniform_hash(ids, salt="a", purpose="explore", cycle="2026-01-01"),
+        uniform_hash(ids, salt="a", purpose="explore", cycle="2026-01-02"),
+    ]
+    for u in draws:
+        assert stats.kstest(u, "uniform").pvalue > 1e-4
+    correlation = np.corrcoef(draws) - np.eye(len(draws))
+    assert np.abs(correlation).max() < 0.035
+
+
+def test_parts_of_the_key_cannot_be_shifted_into_each_other():
+    assert stable_hash([1], salt="ab", purpose="c")[0] != stable_hash([1], salt="a", purpose="bc")[0]
