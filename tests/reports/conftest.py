@@ -12,7 +12,10 @@ import pytest
 
 from collectml.pipeline.evidence import Evidence
 from collectml.policy import Assignment, TreatmentPolicy
+from collectml.reports import CommitteeReport
 from collectml.strategy import Strategy
+
+from .complete import cases, fill, with_fields
 
 ACTIONS = ["no_action", "sms", "call"]
 BASELINES = ["today's policy (as logged)", "no_action for all"]
@@ -167,6 +170,14 @@ def evidence_facts() -> dict[str, object]:
 def model(strategy: Strategy) -> Model:
     """A model whose every gate is passed; a test may change its evidence."""
     return Model(strategy, Evidence(evidence_facts(), evidence_tables()))
+
+
+@pytest.fixture
+def complete(model: Model, assignment: Assignment, accounts: pd.DataFrame, values: pd.DataFrame) -> CommitteeReport:
+    """A report with everything in it: evidence, cases, a champion; a test may change its model's evidence and its cases."""
+    fill(model.evidence.tables, model.evidence.facts)
+    theirs = TreatmentPolicy(model.strategy).assign(values[ACTIONS] * [1.0, 1.05, 0.9], accounts, as_of="2026-06-30")
+    return CommitteeReport(model, assignment, accounts=with_fields(accounts), cases=cases(), champion=theirs)
 
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}

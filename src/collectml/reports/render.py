@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import string
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -11,7 +13,7 @@ from .blocks import Chart, plain
 from .charts import draw
 from .words import Words
 
-__all__ = ["to_html", "write_number"]
+__all__ = ["to_html", "write_number", "write_sentence"]
 
 MOST_PARAGRAPH = 3_000
 
@@ -24,7 +26,7 @@ def write_number(value: object, kind: str) -> str:
     value : object
         From the payload.
     kind : str
-        ``text``, ``count``, ``money``, ``money2``, ``share`` or ``number``.
+        ``text``, ``list``, ``count``, ``money``, ``money2``, ``share`` or ``number``.
 
     Returns
     -------
@@ -37,8 +39,10 @@ def write_number(value: object, kind: str) -> str:
     >>> write_number(7.7331, "number"), write_number(3, "number"), write_number(2e-6, "number")
     ('7.73', '3', 'below 0.001')
     """
-    if value is None or value == "":
+    if value is None or value in ("", []):
         return "–"
+    if isinstance(value, list):
+        return "; ".join(write_number(v, "text") for v in value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return plain(str(value))
     match kind:
@@ -51,6 +55,35 @@ def write_number(value: object, kind: str) -> str:
         case "number":
             return _significant(value)
     return f"{value:,}"
+
+
+class _Form(string.Formatter):
+    """Writes what is missing as words, whatever its format."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return "not known"
+        return plain(value) if isinstance(value, str) else str(format(value, format_spec))
+
+
+def write_sentence(sentence: Mapping[str, Any]) -> str:
+    """Write a sentence of the payload.
+
+    Parameters
+    ----------
+    sentence : mapping
+        ``form`` and ``values``.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> write_sentence({"form": "{n:,} accounts, {share:.1%} of all", "values": {"n": 4000, "share": None}})
+    '4,000 accounts, not known of all'
+    """
+    return _Form().vformat(sentence["form"], (), sentence["values"])
 
 
 def _significant(value: float) -> str:
@@ -88,7 +121,9 @@ def to_html(payload: dict[str, Any], *, language: str = "en") -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(write=write_number, plain=plain, prose=lambda text: plain(text, MOST_PARAGRAPH))
+    environment.filters.update(
+        write=write_number, plain=plain, prose=lambda sentence: plain(write_sentence(sentence), MOST_PARAGRAPH)
+    )
     words = Words(language)
     environment.filters.update(tr=words.markup, cell=words.cell)
     number = 0
