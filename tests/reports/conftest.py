@@ -249,6 +249,18 @@ class Page(HTMLParser):
     def table(self, caption: str) -> ReadTable:
         return next(t for t in self.tables if t.caption == caption)
 
+    def assert_self_contained(self) -> None:
+        active = ("script", "iframe", "object", "embed", "link", "base", "form", "img", "audio", "video", "foreignobject")
+        assert not self.all(*active)
+        for node in self.nodes:
+            reaching = {"src", "srcset", "action", "data", "background"}
+            assert not [a for a in node.attributes if a.startswith("on") or a in reaching]
+            assert node.attributes.get("href", "#").startswith("#")
+            assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", " ".join(node.attributes.values()))
+        for style in self.all("style"):
+            assert "@import" not in style.text
+            assert "url(" not in style.text
+
     @property
     def visible(self) -> str:
         """What a reader sees, in one line."""

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 
 import pandas as pd
+import pypdf
 import pytest
 
 from collectml.errors import ArtifactError, ConfigurationError
@@ -131,12 +132,22 @@ def test_what_is_written_verifies_and_one_byte_does_not(report, assignment, tmp_
     assert payload_digest(payload)[:16] == payload["report_id"]
 
 
-def test_pdf_has_pages_and_chinese_that_can_be_read_back(report, tmp_path):
-    pypdf = pytest.importorskip("pypdf")
-    pages = pypdf.PdfReader(report.to_pdf(tmp_path / "r.pdf", language="zh-CN")).pages
-    assert len(pages) > 3
-    assert "决策单" in pages[0].extract_text()
+@pytest.mark.parametrize("language", ["zh-CN", "both"])
+def test_pdf_has_its_sheet_on_one_page_chinese_that_reads_back_and_no_lone_heading(report, language, tmp_path):
+    payload = report.payload()
+    pages = pypdf.PdfReader(report.to_pdf(tmp_path / "r.pdf", language=language)).pages
+    assert len(pages) > 5
+    first = re.sub(r"\s", "", pages[0].extract_text())
+    assert "决策单" in first
+    assert "不同意见" in first  # the last line of the decision sheet
     assert (tmp_path / "r.pdf").stat().st_size < 3_000_000
+    heads = [s["title"] for s in payload["sections"]] + [t["caption"] for s in payload["sections"] for t in s["tables"]]
+    heads = [re.sub(r"\s", "", text) for head in heads for text in (head, Words("zh-CN").text(head))]
+    for page in pages[1:]:
+        lines = [re.sub(r"\s", "", line) for line in page.extract_text().splitlines()]
+        foot = re.compile(r"[0-9a-f]{16}|^\d+/\d+$|^20\d\d-\d\d-\d\d$")
+        last = [line for line in lines if line and not foot.search(line)][-1]
+        assert not [h for h in heads if h.endswith(last) and len(last) > 3], last
 
 
 def test_small_groups_are_suppressed_with_the_next_smallest(report):

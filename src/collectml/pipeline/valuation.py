@@ -89,7 +89,7 @@ def value_on(
         "today's policy (as logged)": "logged",
         f"{strategy.control} for all": constant_policy(held_out, strategy.control),
         f"best single action ({best}) for all": constant_policy(held_out, best),
-        "actions at random": policy * 0 + 1 / len(policy.columns),
+        "actions at random": _at_random(policy, predicted),
     }
     if champion is not None:
         theirs = _plan(champion, champion.price(decisions), decisions, scale, held_out.decided_at.max()).planned()
@@ -112,6 +112,12 @@ def value_on(
         "ess": float(first["ess"]),
     }
     return tables, facts
+
+
+def _at_random(policy: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Give every action that there is evidence for the same probability."""
+    known = predicted.notna().all().astype(float)
+    return policy * 0 + known / known.sum()
 
 
 def _plan(

@@ -6,6 +6,7 @@ static drawings with a table behind each, no script, nothing fetched from outsid
 
 from .blocks import Approval
 from .committee import CommitteeReport
+from .inert import inert_csv
 from .payload import BrokenIdentityError, assignment_digest, build_payload, payload_digest
 from .printed import printed_checks
 from .words import MissingTranslationError
@@ -17,6 +18,7 @@ __all__ = [
     "MissingTranslationError",
     "assignment_digest",
     "build_payload",
+    "inert_csv",
     "payload_digest",
     "printed_checks",
 ]

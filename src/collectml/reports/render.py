@@ -37,7 +37,7 @@ def write_number(value: object, kind: str) -> str:
     >>> write_number(1234567.891, "money"), write_number(0.0723, "share"), write_number(None, "count")
     ('1,234,568', '7.2 %', '–')
     >>> write_number(7.7331, "number"), write_number(3, "number"), write_number(2e-6, "number")
-    ('7.73', '3', 'below 0.001')
+    ('7.73', '3', '< 0.001')
     """
     if value is None or value in ("", []):
         return "–"
@@ -90,7 +90,7 @@ def _significant(value: float) -> str:
     if not math.isfinite(value) or value == round(value) or abs(value) >= 10_000:
         return f"{value:,.0f}"
     if abs(value) < 0.0005:
-        return "below 0.001" if value > 0 else "above -0.001"
+        return "< 0.001" if value > 0 else "> -0.001"
     return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 

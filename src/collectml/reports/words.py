@@ -137,7 +137,8 @@ def locale() -> tuple[Mapping[str, str], list[tuple[re.Pattern[str], str]]]:
         Sentences with slots, the longest first.
     """
     words = approved_dictionary()
-    approved = {text: words.texts("zh-CN")[feature] for feature, text in words.texts("en").items()} | {SEVERAL: SEVERAL_ZH}
+    approved = {str(said): str(entry["zh-CN"]) for f, entry in words.features.items() for said in (f, entry["en"])}
+    approved[SEVERAL] = SEVERAL_ZH
     written = yaml.safe_load(files("collectml.reports").joinpath("locale/zh-CN.yaml").read_text(encoding="utf-8"))
     content = {**approved, **written}
     exact = {k: v for k, v in content.items() if not SLOT.search(k)}
@@ -163,6 +164,6 @@ def _translated(english: str) -> str | None:
     for pattern, template in slotted:
         match = pattern.fullmatch(english)
         if match is not None:
-            filled = {k: exact.get(v, v) for k, v in match.groupdict().items()}
+            filled = {k: _translated(v) or v for k, v in match.groupdict().items()}
             return template.format_map(filled)
     return None

@@ -46,8 +46,9 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     if groups is not None:
         charts.append(_chart("Mean absolute contribution to the effect, by group of features", groups, groups["group"]))
         tables.append(_of_groups(groups, model.strategy.currency))
-    labels = [f"{name} ({way})" if way else str(name) for name, way in zip(top["feature"], top["way"], strict=True)]
-    charts.append(_chart("Mean absolute contribution to the effect on the probability of payment", top, labels))
+    else:
+        labels = [f"{name} ({way})" if way else str(name) for name, way in zip(top["feature"], top["way"], strict=True)]
+        charts.append(_chart("Mean absolute contribution to the effect on the probability of payment", top, labels))
     tables.append(
         table_of(
             "Drivers of the effect",
