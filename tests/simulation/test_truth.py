@@ -8,10 +8,10 @@ import pytest
 
 from collectml.simulation import Portfolio, make_portfolio
 
-ACCOUNTS = 5_000
-TRIES = 9
+ACCOUNTS = 8_000
+TRIES = 12
 KINDS = ("recovered", "paid", "cost", "complained")
-WORLDS = ["card", "charged_off"]
+WORLDS = ["card", pytest.param("charged_off", marks=pytest.mark.slow)]  # rare large payments need the many tries
 
 
 def expected(p: Portfolio, action: str) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def test_large_debts_are_paid_out_of_income_in_play_as_in_truth(replayed):
 
 def test_the_test_has_the_power_to_notice_a_few_percent(replayed):
     p, runs = replayed
-    reach = 0.03 if "payment_plan" in p.actions else 0.14
+    reach = 0.02 if "payment_plan" in p.actions else 0.10
     for action, (_, var) in runs.items():
         assert 2 * np.sqrt(var["recovered"].sum()) / p.truth[action].sum() < reach, action
 
