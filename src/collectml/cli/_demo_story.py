@@ -67,10 +67,9 @@ def play(accounts: int, out: Path, seed: int, tell: Callable[[str], None]) -> st
         capacity=out / "batch" / "capacity.parquet",
         progress=tell,
     )
-    written = CommitteeReport(batch.model, batch.assignment, accounts=batch.accounts)
-    report = written.to_html(out / "report.html")
+    report = CommitteeReport(batch.model, batch.assignment, accounts=batch.accounts).write(out / "report.html")
     tell("writing down the run")
-    record = log_strategy(store, experiment, result.model, out / "model", [report, written.to_json(out / "report.json")])
+    record = log_strategy(store, experiment, result.model, out / "model", [report, report.with_suffix(".json")])
     tell("comparing with today's rules")
     worth = _against_rules(tonight, result, experiment.strategy)
     return "\n".join(

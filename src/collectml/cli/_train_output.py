@@ -42,6 +42,4 @@ def write_training(result: StrategyResult, target: Path, tell: Callable[[str], N
         table.to_parquet(sink, index=False)
         files[f"{name}.parquet"] = sink.getvalue()
     write_folder(target / "batch", files)
-    report = CommitteeReport(result.model, assignment, accounts=result.accounts)
-    report.to_json(target / "report.json")
-    return report.to_html(target / "report.html")
+    return CommitteeReport(result.model, assignment, accounts=result.accounts).write(target / "report.html")

@@ -75,10 +75,7 @@ def command(
             champion=theirs,
             provenance={"model": model, "collectml": __version__, "commit": _commit()},
         )
-        path = report.to_html(out, language=language)
-        report.to_json(out.with_suffix(".json"))
-        if pdf:
-            report.to_pdf(out.with_suffix(".pdf"), language=language)
+        path = report.write(out, language=language, pdf=pdf)
         if reasons is not None:
             tell("reasons")
             result.model.bilingual_reasons(result.accounts, result.assignment).to_parquet(reasons, index=False)

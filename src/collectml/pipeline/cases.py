@@ -17,7 +17,6 @@ from collectml.explain import (
     counterfactuals,
     price_rows,
 )
-from collectml.hashing import stable_hash
 from collectml.policy import Assignment, PricedActions
 from collectml.policy.exploration import incremental, usage_of
 from collectml.strategy import permissions
@@ -195,6 +194,8 @@ def pick_cases(assignment: Assignment, accounts: pd.DataFrame) -> list[tuple[int
 
 
 def _in_order(assignment: Assignment, accounts: pd.DataFrame) -> pd.DataFrame:
+    if pd.Index(accounts["account_id"]).equals(assignment.problem.ids):
+        return accounts.reset_index(drop=True)
     return accounts.set_index("account_id", drop=False).loc[assignment.problem.ids].reset_index(drop=True)
 
 
@@ -202,7 +203,7 @@ def _pick(
     assignment: Assignment, accounts: pd.DataFrame, priced: PricedRows, usable: NDArray[np.bool_]
 ) -> list[tuple[int, str]]:
     names = assignment.problem.strategy.action_names
-    tie = stable_hash(assignment.problem.ids, salt="cases", purpose="tie", cycle=assignment.problem.cycle)
+    tie = assignment.problem.tie
     rows = np.flatnonzero(usable)
     if len(rows) == 0:
         return []
@@ -298,7 +299,7 @@ def _by_action(
     other: NDArray[np.intp],
 ) -> list[dict[str, object]]:
     names = assignment.problem.strategy.action_names
-    tie = stable_hash(assignment.problem.ids, salt="cases", purpose="tie", cycle=assignment.problem.cycle)
+    tie = assignment.problem.tie
     out: list[dict[str, object]] = []
     for a, name in enumerate(names):
         rows = np.flatnonzero(usable & (assignment.plan.action == a))

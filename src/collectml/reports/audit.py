@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from collectml.explain import price_rows
 from collectml.policy import Assignment
 
 from .blocks import Inputs, ModelLike, fact
@@ -34,7 +33,7 @@ def cross_checks(model: ModelLike, assignment: Assignment, inputs: Inputs) -> li
         ``identity`` in words, and whether it ``holds``.
     """
     checks = [
-        *_prices(assignment),
+        *_prices(assignment, inputs),
         *_scores(model),
         *_lineage(model),
         *_trial(model),
@@ -46,8 +45,8 @@ def cross_checks(model: ModelLike, assignment: Assignment, inputs: Inputs) -> li
     return [{"identity": name, "holds": bool(holds)} for name, holds in checks]
 
 
-def _prices(assignment: Assignment) -> list[tuple[str, bool]]:
-    solution, priced = assignment.plan.solution, price_rows(assignment)
+def _prices(assignment: Assignment, inputs: Inputs) -> list[tuple[str, bool]]:
+    solution, priced = assignment.plan.solution, inputs.prices(assignment)
     gap = solution.upper_bound - solution.value
     room = RELATIVE * max(1.0, abs(solution.value))
     return [

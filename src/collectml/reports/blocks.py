@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from collectml.explain import PricedRows, price_rows
 from collectml.policy import Assignment
 from collectml.strategy import Strategy
 
@@ -101,12 +102,29 @@ class Inputs:
         What the model in use assigns to the same accounts.
     approval : Approval
         What the committee brings.
+    priced : PricedRows, optional
+        The plan against its own prices, where it was worked out already.
     """
 
     accounts: pd.DataFrame | None = None
     cases: dict[str, Any] = field(default_factory=dict)
     champion: Assignment | None = None
     approval: Approval = Approval()
+    priced: PricedRows | None = None
+
+    def prices(self, assignment: Assignment) -> PricedRows:
+        """Hold the plan against its own prices.
+
+        Parameters
+        ----------
+        assignment : Assignment
+            What was assigned.
+
+        Returns
+        -------
+        PricedRows
+        """
+        return price_rows(assignment) if self.priced is None else self.priced
 
     def column(self, name: str, ids: pd.Index) -> pd.Series | None:
         """Give a field of the accounts in the order of the ids; None where it is not known.
@@ -124,7 +142,9 @@ class Inputs:
         """
         if self.accounts is None or name not in self.accounts:
             return None
-        return self.accounts.set_index("account_id")[name].reindex(ids)
+        known = pd.Index(self.accounts["account_id"])
+        column = self.accounts[name].set_axis(known, axis="index")
+        return column if known.equals(ids) else column.reindex(ids)
 
 
 @dataclass(frozen=True)

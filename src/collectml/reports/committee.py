@@ -59,11 +59,12 @@ class CommitteeReport:
         champion: Assignment | None = None,
         provenance: Mapping[str, str] | None = None,
     ) -> None:
-        if accounts is not None and len(accounts) != len(assignment.frame()):
-            raise ValueError(f"{len(accounts):,} accounts, but {len(assignment.frame()):,} were assigned")
-        if accounts is not None and not set(accounts["account_id"]) == set(assignment.frame()["account_id"]):
+        ids = assignment.problem.ids
+        if accounts is not None and len(accounts) != len(ids):
+            raise ValueError(f"{len(accounts):,} accounts, but {len(ids):,} were assigned")
+        if accounts is not None and not _same(pd.Index(accounts["account_id"]), ids):
             raise ValueError("the accounts are others than those that were assigned")
-        if champion is not None and not assignment.problem.ids.isin(champion.problem.ids).all():
+        if champion is not None and not _same(champion.problem.ids, ids):
             raise ValueError("the champion did not assign the same accounts")
         self.model = model
         self.assignment = assignment
@@ -98,6 +99,32 @@ class CommitteeReport:
             provenance=self.provenance,
         )
 
+    def write(self, path: str | Path, *, language: str = "en", pdf: bool = False) -> Path:
+        """Write the page, its payload beside it and, where asked for, the PDF: all from one computation.
+
+        Parameters
+        ----------
+        path : str or Path
+            HTML file; the payload is the ``.json`` beside it, the PDF the ``.pdf``. Each is replaced where it exists.
+        language : {"en", "zh-CN", "both"}
+            English, Simplified Chinese, or side by side.
+        pdf : bool, default False
+            Whether to write the PDF (extra ``report``).
+
+        Returns
+        -------
+        Path
+            The page.
+        """
+        payload, target = self.payload(), Path(path)
+        page = to_html(payload, language=language)
+        if pdf:
+            from .pdf import to_pdf
+
+            _write(target.with_suffix(".pdf"), to_pdf(page))
+        _write(target.with_suffix(".json"), _as_json(payload))
+        return _write(target, page.encode())
+
     def to_html(self, path: str | Path, *, language: str = "en") -> Path:
         """Write the report as one self-contained HTML file, whole or not at all.
 
@@ -126,8 +153,7 @@ class CommitteeReport:
         -------
         Path
         """
-        text = json.dumps(self.payload(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        return _write(Path(path), text.encode() + b"\n")
+        return _write(Path(path), _as_json(self.payload()))
 
     def to_pdf(self, path: str | Path, *, language: str = "en") -> Path:
         """Write the report as an A4 PDF.
@@ -151,6 +177,14 @@ class CommitteeReport:
         from .pdf import to_pdf
 
         return _write(Path(path), to_pdf(to_html(self.payload(), language=language)))
+
+
+def _as_json(payload: dict[str, object]) -> bytes:
+    return json.dumps(payload, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _same(some: pd.Index, others: pd.Index) -> bool:
+    return bool(some.equals(others) or (len(some) == len(others) and others.isin(some).all()))
 
 
 def _write(target: Path, content: bytes) -> Path:

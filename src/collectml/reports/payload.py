@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -79,6 +79,7 @@ def build_payload(
     """
     frame = assignment.frame()
     inputs = inputs or Inputs()
+    inputs = replace(inputs, priced=inputs.prices(assignment))
     checks = check_identities(model, assignment, frame) + cross_checks(model, assignment, inputs)
     _refuse_broken(checks)
     found = gates(model, assignment)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from collectml.explain import price_rows
 from collectml.policy import Assignment
 from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, Table, say, table_of
 
@@ -112,7 +111,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
             )
         )
     if len(limits):
-        slack = price_rows(assignment).by_limit.assign(
+        slack = inputs.prices(assignment).by_limit.assign(
             tenth=lambda t: t["price"].abs() * 0.1 * limits["upper"].replace(np.inf, 0.0)
         )
         tables.append(

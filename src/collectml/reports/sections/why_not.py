@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from collectml.explain import price_rows
 from collectml.policy import Assignment
 from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, say, table_of
 
@@ -29,7 +28,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     Section
     """
     currency, title = model.strategy.currency, "Why this action and not the next best"
-    frame, priced = assignment.frame(), price_rows(assignment)
+    frame, priced = assignment.frame(), inputs.prices(assignment)
     n, free = len(frame), assignment.problem.free
     scarce = int(frame["reason"].isin(["better use of limit"]).sum())
     why = frame["reason"].where(frame["reason"].isin(["hold-out", "exploration", "mandatory", "commitment"]), "")
