@@ -260,7 +260,7 @@ def _cases(
             "rule": rule,
             "action": names[assignment.plan.action[i]],
             "other": names[other[i]],
-            "margin": float(priced.margin[i]),
+            "margin": float(parts["margin"].iloc[k]),
             "parts": {str(c): float(v) for c, v in parts.iloc[k].drop("margin").items()},
             "changed": [{"field": f, "from": _plain(a), "to": _plain(b)} for f, a, b in changed["changes"].iloc[k]],
             "changed_action": changed["other_action"].iloc[k],
