@@ -240,3 +240,27 @@ def soft(
         for i in range(k):
             spread[i, k] = spread[k, i]
     return worth, usage, spread
+
+
+@_machine_code
+def moments(
+    preference: NDArray[Any], weights: Floats, usage: NDArray[np.floating], household: Ints, most: Floats
+) -> tuple[float, float]:
+    """Sum what exploration is expected to use of a limit, and its squares; see the twin in `exploration`."""
+    first, second = 0.0, 0.0
+    for r in range(preference.shape[0]):
+        line = r if usage.shape[0] > 1 else 0  # one line where all accounts use alike
+        whole, mean, square, largest = 0.0, 0.0, 0.0, 0.0
+        control = np.float64(usage[line, 0])
+        for a in range(weights.shape[0]):
+            q = preference[r, a] * weights[a]
+            beyond = usage[line, a] - control
+            whole += q
+            mean += q * beyond
+            square += q * (beyond * beyond)
+            if q > 0:
+                largest = max(largest, abs(beyond))
+        first += mean / whole
+        second += square / whole * household[r]
+        most[r] = largest
+    return first, second
