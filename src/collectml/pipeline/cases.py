@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["case_studies", "contrast_of", "decide_at_prices", "pick_cases"]
 
 Floats = NDArray[np.float64]
+LEAST_MARGIN = 1e-3  # money: what is closer is no example, and a batch rounds values to 32 bits
 A_ACTION = 20  # accounts explained for the mean of an action
 MOST_CASES = 10
 STEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -73,7 +74,9 @@ def contrast_of(
     ).reshape(len(rows), len(problem.limits), -1)
     used = usage[at, :, chosen] - usage[at, :, other]
     prices = assignment.plan.solution.shadow_prices
-    margin = problem.net[rows, chosen] - problem.net[rows, other] - used @ prices
+    one, two = problem.net[rows, chosen], problem.net[rows, other]
+    margin = one - two - used @ prices
+    kept = np.abs(one) + np.abs(two) + (np.abs(usage[at, :, chosen]) + np.abs(usage[at, :, other])) @ np.abs(prices)
 
     def differ(frame: pd.DataFrame) -> Floats:
         values = frame.to_numpy(dtype=float)
@@ -92,6 +95,7 @@ def contrast_of(
         prices=prices,
         limits=[x.name for x in problem.limits],
         margin=margin,
+        rounding=float(np.finfo(np.float32).eps) * kept,
     )
 
 
@@ -159,7 +163,7 @@ def case_studies(model: StrategyModel, assignment: Assignment, accounts: pd.Data
         return {"refused": "the learner has no shared boosters to explain"}
     accounts = _in_order(assignment, accounts)
     priced = price_rows(assignment)
-    usable = assignment.problem.free & np.isfinite(priced.margin) & (priced.margin > 1e-6) & (priced.lost <= 0)
+    usable = assignment.problem.free & np.isfinite(priced.margin) & (priced.margin > LEAST_MARGIN) & (priced.lost <= 0)
     known = np.isin(np.array(assignment.problem.strategy.action_names), model.uplift.actions_)
     usable &= known[assignment.plan.action]
     others = priced.adjusted.copy()
@@ -245,7 +249,7 @@ def _cases(
             "rule": rule,
             "action": names[assignment.plan.action[i]],
             "other": names[other[i]],
-            "margin": float(priced.margin[i]),
+            "margin": float(parts["margin"].iloc[k]),
             "parts": {str(c): float(v) for c, v in parts.iloc[k].drop("margin").items()},
             "reasons": told[k],
             "changed": [{"field": f, "from": _plain(a), "to": _plain(b)} for f, a, b in changed["changes"].iloc[k]],
