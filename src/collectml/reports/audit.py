@@ -40,7 +40,7 @@ def cross_checks(model: ModelLike, assignment: Assignment, inputs: Inputs) -> li
         *_drivers(model),
         *_signs(model),
         *_cases(inputs),
-        *_permitted(assignment),
+        *_permitted(assignment, inputs),
     ]
     return [{"identity": name, "holds": bool(holds)} for name, holds in checks]
 
@@ -65,9 +65,9 @@ def _prices(assignment: Assignment, inputs: Inputs) -> list[tuple[str, bool]]:
     ]
 
 
-def _permitted(assignment: Assignment) -> list[tuple[str, bool]]:
+def _permitted(assignment: Assignment, inputs: Inputs) -> list[tuple[str, bool]]:
     problem = assignment.problem
-    at = pd.Index(problem.strategy.action_names).get_indexer(pd.Index(assignment.frame()["action"]))
+    at = pd.Index(problem.strategy.action_names).get_indexer(pd.Index(inputs.decided(assignment)["action"]))
     if len(at) != len(problem.ids) or (at < 0).any():
         return []
     allowed = problem.permissions.allowed[np.arange(len(at)), at]

@@ -104,6 +104,8 @@ class Inputs:
         What the committee brings.
     priced : PricedRows, optional
         The plan against its own prices, where it was worked out already.
+    frame : DataFrame, optional
+        The assignment's rows, likewise.
     """
 
     accounts: pd.DataFrame | None = None
@@ -111,6 +113,22 @@ class Inputs:
     champion: Assignment | None = None
     approval: Approval = Approval()
     priced: PricedRows | None = None
+    frame: pd.DataFrame | None = None
+
+    def decided(self, assignment: Assignment) -> pd.DataFrame:
+        """Give the assignment's rows, a row an account.
+
+        Parameters
+        ----------
+        assignment : Assignment
+            What was assigned.
+
+        Returns
+        -------
+        DataFrame
+            As :meth:`~collectml.policy.Assignment.frame`; not to be changed.
+        """
+        return assignment.frame() if self.frame is None else self.frame
 
     def prices(self, assignment: Assignment) -> PricedRows:
         """Hold the plan against its own prices.

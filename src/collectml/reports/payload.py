@@ -79,7 +79,7 @@ def build_payload(
     """
     frame = assignment.frame()
     inputs = inputs or Inputs()
-    inputs = replace(inputs, priced=inputs.prices(assignment))
+    inputs = replace(inputs, priced=inputs.prices(assignment), frame=frame)
     checks = check_identities(model, assignment, frame) + cross_checks(model, assignment, inputs)
     _refuse_broken(checks)
     found = gates(model, assignment)

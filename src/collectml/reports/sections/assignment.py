@@ -34,7 +34,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
         f"one more {_one(unit)} is worth {abs(price):,.2f} {currency}" if abs(price) > 0 else "not scarce"
         for unit, price in zip(limits["unit"], limits["shadow_price"], strict=True)
     ]
-    frame, solution = assignment.frame(), assignment.plan.solution
+    frame, solution = inputs.decided(assignment), assignment.plan.solution
     bounded = limits[np.isfinite(limits["upper"])]
     gain = frame["value"] - frame["value_no_action"]
     paragraphs = [
@@ -137,7 +137,7 @@ def _bridge(assignment: Assignment, currency: str) -> Table:
     problem, rows = assignment.problem, np.arange(len(assignment.problem.ids))
     best = np.where(problem.eligible, problem.net, -np.inf).max(axis=1)
     free = np.where(problem.free & np.isfinite(best), best, problem.net[rows, assignment.plan.action])
-    at = pd.Index(problem.strategy.action_names).get_indexer(pd.Index(assignment.decisions["action"]))
+    at = assignment.action
     nothing, unlimited = float(problem.net[:, 0].sum()), float(free.sum())
     planned, assigned = float(problem.net[rows, assignment.plan.action].sum()), float(problem.net[rows, at].sum())
     steps = [

@@ -52,7 +52,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
 
 
 def _contacted(assignment: Assignment, inputs: Inputs) -> list[Table]:
-    strategy, frame = assignment.problem.strategy, assignment.frame()
+    strategy, frame = assignment.problem.strategy, inputs.decided(assignment)
     contact = {a.name for a in strategy.actions if a.is_contact}
     harsh = {a.name for a in strategy.actions if a.tone in {"firm", "harsh", "legal"}}
     tables = []

@@ -41,7 +41,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     Section
     """
     holdout, exploration = model.strategy.holdout.share, model.strategy.exploration.share
-    frame = assignment.frame()
+    frame = inputs.decided(assignment)
     # whoever answers for the first condition watches, until somebody else is named
     owner = next((o for o in inputs.approval.owners if o), "to be named")
     lost = float(

@@ -38,7 +38,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     conditions["rule"] = [whom[c].allow if c in whom else "enough logged decisions" for c in conditions["condition"]]
     conditions["basis"] = [whom[c].cite if c in whom else "strategy: min_logged" for c in conditions["condition"]]
     conditions["missing"] = conditions["missing_fields"].where(conditions["missing_fields"] != "", "none")
-    reasons = assignment.frame()["reason"].value_counts().rename_axis("reason").reset_index(name="accounts")
+    reasons = inputs.decided(assignment)["reason"].value_counts().rename_axis("reason").reset_index(name="accounts")
     reasons["share"] = reasons["accounts"] / max(1, n)
     settled = inputs.approval.classification
     return Section(

@@ -24,7 +24,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     -------
     Section
     """
-    frame, currency, control = assignment.frame(), model.strategy.currency, model.strategy.control
+    frame, currency, control = inputs.decided(assignment), model.strategy.currency, model.strategy.control
     acted = int((frame["action"] != control).sum())
     gain = float((frame["value"] - frame["value_no_action"]).sum())
     scarce = int(frame["reason"].isin(["better use of limit", "one contact per customer"]).sum())

@@ -28,7 +28,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     Section
     """
     currency, title = model.strategy.currency, "Why this action and not the next best"
-    frame, priced = assignment.frame(), inputs.prices(assignment)
+    frame, priced = inputs.decided(assignment), inputs.prices(assignment)
     n, free = len(frame), assignment.problem.free
     scarce = int(frame["reason"].isin(["better use of limit"]).sum())
     why = frame["reason"].where(frame["reason"].isin(["hold-out", "exploration", "mandatory", "commitment"]), "")
