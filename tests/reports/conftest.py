@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -13,6 +14,7 @@ import pytest
 from collectml.pipeline.evidence import Evidence
 from collectml.policy import Assignment, TreatmentPolicy
 from collectml.reports import CommitteeReport
+from collectml.reports.render import to_html
 from collectml.strategy import Strategy
 
 from .complete import cases, fill, with_fields
@@ -172,12 +174,38 @@ def model(strategy: Strategy) -> Model:
     return Model(strategy, Evidence(evidence_facts(), evidence_tables()))
 
 
+@pytest.fixture(scope="session")
+def everything(
+    strategy: Strategy, assignment: Assignment, accounts: pd.DataFrame, values: pd.DataFrame
+) -> Callable[[], CommitteeReport]:
+    """Make a report with everything in it: evidence, cases, a champion."""
+    some, stronger_texts = with_fields(accounts), values[ACTIONS] * [1.0, 1.05, 0.9]
+    theirs = TreatmentPolicy(strategy).assign(stronger_texts, accounts, as_of="2026-06-30")
+
+    def make() -> CommitteeReport:
+        evidence = Evidence(evidence_facts(), evidence_tables())
+        fill(evidence.tables, evidence.facts)
+        return CommitteeReport(Model(strategy, evidence), assignment, accounts=some, cases=cases(), champion=theirs)
+
+    return make
+
+
 @pytest.fixture
-def complete(model: Model, assignment: Assignment, accounts: pd.DataFrame, values: pd.DataFrame) -> CommitteeReport:
-    """A report with everything in it: evidence, cases, a champion; a test may change its model's evidence and its cases."""
-    fill(model.evidence.tables, model.evidence.facts)
-    theirs = TreatmentPolicy(model.strategy).assign(values[ACTIONS] * [1.0, 1.05, 0.9], accounts, as_of="2026-06-30")
-    return CommitteeReport(model, assignment, accounts=with_fields(accounts), cases=cases(), champion=theirs)
+def complete(everything: Callable[[], CommitteeReport]) -> CommitteeReport:
+    """That report; a test may change its model's evidence and its cases."""
+    return everything()
+
+
+@pytest.fixture(scope="session")
+def payload(everything: Callable[[], CommitteeReport]) -> dict[str, object]:
+    """Its payload; a test that changes it takes a copy."""
+    return everything().payload()
+
+
+@pytest.fixture(scope="session")
+def english(payload: dict[str, object]) -> str:
+    """Its page."""
+    return to_html(payload)
 
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}

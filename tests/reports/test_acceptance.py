@@ -26,11 +26,6 @@ from collectml.reports.words import Words, locale
 OWNED = Approval(["A. Head", "B. Conduct", "C. Model"], "2026-08-01", "2026-12-31")
 
 
-@pytest.fixture
-def payload(complete):
-    return complete.payload()
-
-
 def section(payload, name):
     return next(s for s in payload["sections"] if s["id"] == name)
 
@@ -87,15 +82,14 @@ SOURCE = [
 
 
 @pytest.mark.parametrize(("change", "words"), SOURCE)
-def test_what_it_is_made_from_adds_up(complete, model, change, words):
-    complete.payload()
-    change(model.evidence)
+def test_what_it_is_made_from_adds_up(complete, change, words):
+    change(complete.model.evidence)
     broken(complete, words)
 
 
 class TestDecisionSheet:
-    def test_each_number_leads_to_its_section_and_stands_there(self, payload, read):
-        page, headline = read(to_html(payload)), payload["decision"]["headline"]
+    def test_each_number_leads_to_its_section_and_stands_there(self, payload, english, read):
+        page, headline = read(english), payload["decision"]["headline"]
         assert set(SOURCES) == set(headline)
         links = {n.text: n.attributes["href"] for n in page.all("a")}
         for name in ("accounts", "gain", "net_per_decision", "gain_over_logged"):
@@ -116,15 +110,15 @@ class TestDecisionSheet:
             (("propensity_to_pay", "calibration_slope"), 0.5, "Calibrated"),
         ],
     )
-    def test_any_failed_gate_forbids_approval(self, complete, model, path, value, gate, read):
-        assert complete.payload()["decision"]["recommendation"] == "approve"
-        model.evidence.facts[path[0]][path[1]] = value
+    def test_any_failed_gate_forbids_approval(self, complete, path, value, gate, read):
+        complete.model.evidence.facts[path[0]][path[1]] = value
         column = {"gain_over_logged_low": "difference_low", "ess": "ess"}.get(path[1])
         if column:
-            model.evidence.tables["policy_value"][column] = value
-        decision = complete.payload()["decision"]
+            complete.model.evidence.tables["policy_value"][column] = value
+        payload = complete.payload()
+        decision = payload["decision"]
         assert (decision["recommendation"], decision["because"]) == ("do not approve yet", [gate])
-        page = read(to_html(complete.payload()))
+        page = read(to_html(payload))
         assert "Recommendation: do not approve yet" in page.visible
         assert [r[-1] for r in page.table("Gates: any that fails forbids approval").rows].count("✗ failed") == 1
 
@@ -132,24 +126,26 @@ class TestDecisionSheet:
         "missing", [{"owners": OWNED.owners[:2]}, {"owners": ("A", "", "C")}, {"due": None}, {"expires": None}]
     )
     def test_what_is_missing_keeps_it_a_draft(self, complete, missing):
-        complete.approval = OWNED
-        assert not complete.payload()["decision"]["draft"]
         complete.approval = replace(OWNED, **missing)
         assert complete.payload()["decision"]["draft"]
 
-    def test_a_draft_is_stamped_in_either_language(self, complete, payload):
-        assert '<p class="draft">DRAFT</p>' in to_html(payload)
+    def test_a_draft_is_stamped_in_either_language(self, complete, payload, english):
+        assert payload["decision"]["recommendation"] == "approve"
+        assert '<p class="draft">DRAFT</p>' in english
         assert '<p class="draft">草稿</p>' in to_html(payload, language="zh-CN")
         complete.approval = OWNED
-        assert "DRAFT" not in to_html(complete.payload())
+        owned = complete.payload()
+        assert not owned["decision"]["draft"]
+        assert "DRAFT" not in to_html(owned)
 
     def test_at_most_three_risks_and_the_conditions_with_owner_and_date(self, complete, read):
         complete.approval = replace(OWNED, materiality="tier 1")
         payload = complete.payload()
         assert 1 <= len(payload["decision"]["risks"]) <= 3
-        table = read(to_html(payload)).table("Conditions of approval, which ends on 2026-12-31")
+        page = read(to_html(payload))
+        table = page.table("Conditions of approval, which ends on 2026-12-31")
         assert [r[1:] for r in table.rows] == [[o, "2026-08-01"] for o in OWNED.owners]
-        assert "Materiality: tier 1; balance decided on 51,400 EUR." in read(to_html(payload)).visible
+        assert "Materiality: tier 1; balance decided on 51,400 EUR." in page.visible
 
 
 def test_the_plain_summary_is_short_and_its_numerals_are_those_of_the_other_language(payload):
@@ -193,12 +189,12 @@ class TestData:
         with pytest.raises(SchemaError, match="features_as_of' must not be after decided_at"):
             self.log(self.frame(features_as_of=pd.to_datetime(["2026-01-02", "2026-01-15", "2026-06-20"])))
 
-    def test_undated_fields_are_taken_on_trust_and_said_to_be(self, complete, model):
+    def test_undated_fields_are_taken_on_trust_and_said_to_be(self, complete):
         said = [write_sentence(p) for p in section(complete.payload(), "data")["paragraphs"]]
         assert (
             "Of 2,000 decisions the fields are dated: none is later than its decision, the oldest by 3 days earlier." in said
         )
-        del model.evidence.facts["log"]["features_dated"]
+        del complete.model.evidence.facts["log"]["features_dated"]
         said = [write_sentence(p) for p in section(complete.payload(), "data")["paragraphs"]]
         assert any("taken on trust" in s for s in said)
 
@@ -237,12 +233,12 @@ class TestPolicyValue:
             assert abs(arms.loc[action, "value"] - arms.loc[action, "mean"]) < 1e-9 * mean
         assert sum(r["n"] for r in rows(payload, "policy-value", "What each logged action")) == 600
 
-    def test_without_randomisation_there_is_a_banner_and_the_gate_fails(self, complete, model, read):
+    def test_without_randomisation_there_is_a_banner_and_the_gate_fails(self, complete, read):
         for name in ("policy_value", "uplift_tenths", "arms"):
-            del model.evidence.tables[name]
-        model.evidence.tables["support"]["min_logging_propensity"] = np.nan
-        model.evidence.facts["policy_value"] = {"refused": "the log holds no logging propensities"}
-        del model.evidence.facts["assessment"]["ranking"]
+            del complete.model.evidence.tables[name]
+        complete.model.evidence.tables["support"]["min_logging_propensity"] = np.nan
+        complete.model.evidence.facts["policy_value"] = {"refused": "the log holds no logging propensities"}
+        del complete.model.evidence.facts["assessment"]["ranking"]
         page = read(to_html(complete.payload()))
         assert "NOT RANDOMISED: the log holds no probabilities" in page.visible
         assert "Recommendation: do not approve yet" in page.visible
@@ -263,14 +259,12 @@ def test_the_same_accounts_in_another_order_give_the_same_cases(assignment, acco
     assert rules.count("typical") == assignment.frame()["action"].nunique()
 
 
-def test_no_case_names_an_account_and_reasons_carry_their_sign(payload, accounts, read):
-    page = to_html(payload)
-    assert not [i for column in ("account_id", "customer_id") for i in accounts[column] if i in page]
-    assert read(page).table("Reasons of the cases").rows == [["1", "call", "promises kept (+); income (−)"]]
+def test_no_case_names_an_account_and_reasons_carry_their_sign(english, accounts, read):
+    assert not [i for column in ("account_id", "customer_id") for i in accounts[column] if i in english]
+    assert read(english).table("Reasons of the cases").rows == [["1", "call", "promises kept (+); income (−)"]]
 
 
 def test_what_accounts_give_up_and_what_limits_leave_are_the_gap(complete, assignment):
-    complete.payload()
     solution = replace(assignment.plan.solution, upper_bound=assignment.plan.solution.upper_bound + 0.1)
     complete.assignment = replace(assignment, plan=replace(assignment.plan, solution=solution))
     broken(complete, "bound less value is what accounts lose and priced slack")
@@ -348,11 +342,10 @@ def numerals(text):
     return re.findall(r"\d[\d,.]*\d|\d", text)
 
 
-def test_every_printed_number_has_a_path_in_the_payload(payload):
+def test_every_printed_number_has_a_path_in_the_payload(payload, english):
     found = {n for leaf in leaves(payload) for n in numerals(leaf)} | {"0", "95"}  # R0, and the 95 % of the intervals
-    page = to_html(payload)
-    assert set(numerals(visible(page))) - found == set()
-    assert set(numerals(visible(page.replace("</main>", "<p>777,888</p></main>")))) - found == {"777,888"}
+    assert set(numerals(visible(english))) - found == set()
+    assert set(numerals(visible(english.replace("</main>", "<p>777,888</p></main>")))) - found == {"777,888"}
 
 
 def test_numbers_in_sentences_are_values_and_not_part_of_the_form(payload):

@@ -16,7 +16,7 @@ import pytest
 
 import collectml as cm
 from collectml.policy import TreatmentPolicy
-from collectml.reports import BrokenIdentityError, CommitteeReport, charts
+from collectml.reports import BrokenIdentityError, CommitteeReport, charts, payload_digest, printed_checks
 from collectml.reports.render import to_html
 
 
@@ -165,6 +165,23 @@ def test_no_account_of_a_trained_strategy_reaches_the_page(trained_page, trained
         ids = {str(v) for v in accounts[column]}
         assert min(map(len, ids)) >= 6, "ids as short as a count cannot be told from one"
         assert not ids & words
+
+
+def test_the_report_of_a_run_names_the_data_the_run_read_and_is_anchored_in_it(trained):
+    from mlflow import MlflowClient
+
+    payload = json.loads((trained.model.parent / "report.json").read_text(encoding="utf-8"))
+    client = MlflowClient(f"sqlite:///{trained.root / 'data' / 'mlflow.db'}")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    (run,) = client.search_runs(experiments, "tags.report_payload_sha256 != ''")
+    assert run.data.tags["report_payload_sha256"] == payload_digest(payload)
+    assert payload["digest_of_log"] == run.data.tags["data_digest"]
+    assert run.inputs.dataset_inputs[0].dataset.digest == payload["digest_of_log"][:36]
+    assert not [c for c in printed_checks(payload) if not c["holds"]]
+    steps = next(
+        t for s in payload["sections"] if s["id"] == "data" for t in s["tables"] if t["caption"].startswith("From the")
+    )
+    assert steps["rows"][0]["decisions"] == 6_000  # every row of the simulated log
 
 
 MISSING = {

