@@ -137,7 +137,7 @@ def test_what_is_written_verifies_and_one_byte_does_not(report, assignment, tmp_
 
 def test_pdf_has_its_sheet_on_one_page_chinese_that_reads_back_and_no_lone_heading(payload):
     some = copy.deepcopy(payload)
-    for section in some["sections"][7:]:
+    for section in some["sections"][1:]:
         section["tables"] = [{**t, "rows": t["rows"][:4]} for t in section["tables"]]  # a long layout takes long
     pdf = to_pdf(to_html(some, language="both"))
     pages = pypdf.PdfReader(io.BytesIO(pdf)).pages
