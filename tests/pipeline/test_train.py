@@ -200,3 +200,27 @@ def test_hillstrom_held_out_policy_against_each_arm(data_folder, tmp_path):
     frame = result.model.assign(result.accounts, as_of="2008-04-01").frame()
     assert len(frame) == len(held)
     assert set(result.model.grades(result.accounts)) <= set("ABCD")
+
+
+@pytest.mark.slow
+def test_a_champion_is_one_of_the_comparisons_on_the_same_decisions(trained, model, portfolio):
+    """The model in use against itself: the same plan, no difference, and its own area under the curve."""
+    from sklearn.metrics import roc_auc_score
+
+    from collectml.evaluation._decisions import as_accounts
+    from collectml.pipeline.assessment import assess
+    from collectml.pipeline.valuation import value_on
+
+    log = cm.DecisionLog(portfolio.decisions, actions=model.strategy.action_names)
+    held_out = log.split_by_customer(0.4, random_state=1)[1]
+    tables, _ = value_on(held_out, model, accounts=portfolio.accounts, truth=None, portfolio_rows=len(log), champion=model)
+    theirs = tables["policy_value"].query("baseline == 'the champion'")
+    assert theirs["estimator"].tolist() == ["dr", "snips", "ips"]
+    np.testing.assert_allclose(theirs["difference"], 0, atol=1e-9)
+    assert tables["arms"]["n"].sum() == len(held_out)
+    decisions = as_accounts(held_out, portfolio.accounts)
+    assessed, facts = assess(held_out, model, decisions, champion=model)
+    p = model.propensity_to_pay.predict_proba(held_out.X)[:, 1]
+    assert facts["champion"]["auc"] == pytest.approx(roc_auc_score(held_out.paid, p), abs=1e-12)
+    for kind, part in assessed["groups"].groupby("kind"):
+        assert part["decisions"].sum() == len(held_out), kind
