@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from collectml.engines.ledger import peak
 from collectml.errors import CollectMLError, SchemaError
 
 __all__ = ["Journal"]
@@ -58,7 +58,7 @@ class Journal:
             **self.counts,
             "seconds": round(time.perf_counter() - self._start, 3),
             "seconds_by_stage": self.seconds,
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_memory_mib": peak() >> 20,
         }
         self.note("done", metrics)
         return metrics

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["Ledger", "resident"]
+__all__ = ["Ledger", "peak", "resident"]
 
 PAUSE = 0.05  # seconds between two looks at the memory in use
 
@@ -31,6 +32,16 @@ def resident() -> int:
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak() -> int:
+    """Return the most memory that the process has held since it started, in bytes."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        # includes what a parent held when it started us
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 class Ledger:
