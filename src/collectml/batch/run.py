@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ import pyarrow.parquet as pq
 
 from collectml.artifact import file_digest, seal, write_folder
 from collectml.data import split_faults, validate
+from collectml.data.profile import drift_faults
 from collectml.data.tables import read_table
 from collectml.engines.ledger import Ledger
 from collectml.engines.postgres import writing
-from collectml.errors import CollectMLError, ConfigurationError
+from collectml.errors import CollectMLError, ConfigurationError, SchemaError
 from collectml.folders import exclusive, staging
 from collectml.pipeline import StrategyModel
 from collectml.policy import Assignment, StrategyTree, TreatmentPolicy
@@ -94,6 +96,7 @@ def score_and_assign(
     tree: str | Path | None = None,
     max_rejects: int | str = 0,
     memory: str | int = "2GiB",
+    quality: str = "warn",
     dry_run: bool = False,
     allow_new_holdout: bool = False,
     to_table: str | None = None,
@@ -122,6 +125,9 @@ def score_and_assign(
     memory : str or int, default "2GiB"
         What the process may hold; numbers of accounts past it are kept in files beside the output. The result does not
         depend on it.
+    quality : {"warn", "stop"}, default "warn"
+        What happens where features have drifted from training (:mod:`collectml.data.profile`): told in log and manifest, or
+        the batch stops before anything is assigned.
     dry_run : bool, default False
         Do everything but write.
     allow_new_holdout : bool, default False
@@ -141,6 +147,8 @@ def score_and_assign(
         With the exit codes of :mod:`collectml.errors`; nothing is written then.
     """
     day, allowed, bound = parse_day(as_of), _allowed(max_rejects), _bytes(memory)
+    if quality not in ("warn", "stop"):
+        raise ConfigurationError(f"--quality {quality!r} is neither 'warn' nor 'stop'")
     target = None if dry_run else Path(out)
     journal = Journal(progress)
     # held from the first read on: of two batches on one folder the second hears of it before it has worked for an hour
@@ -170,12 +178,13 @@ def score_and_assign(
                     tree=planner,
                 )
                 journal.rows(night.rows, len(night.rejects), ledger.spilled)
+                drifted = _drifted(night, journal, stop=quality == "stop")
                 journal.stage("assigning")
                 assignment = policy.decide(night.problem, night.leaf)
                 journal.stage("checking and writing")
                 path = None if target is None else scratch / "assignments.parquet"
                 written = write_rows(assignment, night, path)
-                summary = summary_of(assignment, night, written)
+                summary = {**summary_of(assignment, night, written), "drifted": drifted}
                 if target is not None:
                     digests = {n: file_digests(given) for n, given in inputs.items() if given is not None}
                     _deliver(
@@ -218,6 +227,21 @@ def _deliver(
     # the rows are in the table but unseen until the folder stands; a failure of either undoes the rows
     with contextlib.nullcontext() if to_table is None else writing(to_table, rows, batch_id):
         write_folder(out, {**files, "manifest.json": seal({**manifest, "batch_id": batch_id})})
+
+
+def _drifted(night: Night, journal: Journal, *, stop: bool) -> list[str]:
+    """Tell which features have drifted, and stop where that was asked."""
+    if night.drift is None:
+        journal.note("quality", {"profile": "none"})
+        return []
+    faults = drift_faults(night.drift)
+    journal.note("quality", {"drifted": faults}, logging.WARNING if faults else logging.INFO)
+    if faults and stop:
+        raise SchemaError(
+            f"accounts: {len(faults)} of {len(night.drift)} features are not as in training (--quality stop): "
+            f"{'; '.join(faults[:5])}"
+        )
+    return faults
 
 
 def _row_groups(path: Path) -> Iterator[pa.Table]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from collectml.data import DecisionLog
+from collectml.data.profile import feature_profile
 from collectml.errors import ConfigurationError, SchemaError
 from collectml.models import ChannelResponseModel, ComplaintModel, PropensityToPayModel, RiskGrader
 from collectml.strategy import Strategy
@@ -145,6 +146,7 @@ def train(
     tables["drivers"] = effect_drivers(uplift, held_out, seed=seed)
     tables["calibration"] = propensity.calibration_frame(held_out.X, held_out.paid).reset_index(names="bin")
     tables["support"] = support
+    tables["profile"] = feature_profile(rest.X)
     assessed, facts["assessment"] = assess(held_out, unproven)
     tables |= assessed
     if robustness:
