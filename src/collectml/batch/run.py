@@ -25,6 +25,7 @@ from collectml.errors import CollectMLError, ConfigurationError, SchemaError
 from collectml.folders import exclusive, staging
 from collectml.pipeline import StrategyModel
 from collectml.policy import Assignment, StrategyTree, TreatmentPolicy
+from collectml.strategy import Strategy
 
 from .journal import Journal
 from .reading import AllowedRejects, Night, account_table, read_accounts
@@ -154,14 +155,16 @@ def score_and_assign(
     # held from the first read on: of two batches on one folder the second hears of it before it has worked for an hour
     with journal.noting_failure(), contextlib.nullcontext() if target is None else exclusive(target):
         journal.stage("reading model and strategy")
-        trained, folder = load_model(model)
+        # what people write by hand comes first: its faults are told at once
         planner = None if tree is None else StrategyTree.from_yaml(tree)
-        used = trained if strategy is None else with_strategy(trained, Path(strategy), allow_new_holdout)
-        tonight = used.strategy
-        if capacity is not None:
-            tonight = tonight.with_capacity(validate(read_table(capacity), "capacity"), as_of=day)
-        policy = TreatmentPolicy(tonight, logged=used.logged, tree=planner)
+        own = None if strategy is None else Strategy.from_yaml(strategy)
+        calendar = None if capacity is None else validate(read_table(capacity), "capacity")
         source = AccountSource(accounts, BLOCK)
+        source.check()
+        trained, folder = load_model(model)
+        used = trained if own is None else with_strategy(trained, own, str(strategy), allow_new_holdout)
+        tonight = used.strategy if calendar is None else used.strategy.with_capacity(calendar, as_of=day)
+        policy = TreatmentPolicy(tonight, logged=used.logged, tree=planner)
         inputs = {"capacity": capacity, "strategy": strategy, "tree": tree}
         with _untouched(target), staging(target) as scratch:
             ledger = Ledger(scratch, bound)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from collectml.artifact import file_digest
 from collectml.data.digest import content_digest
-from collectml.data.tables import table_files
+from collectml.data.tables import check_shards, table_files
 from collectml.engines.local import as_frame, file_blocks, in_blocks
 from collectml.engines.postgres import describe_place, is_postgres, table_batches
 from collectml.errors import ConfigurationError
@@ -55,9 +55,8 @@ def parse_day(as_of: str | pd.Timestamp) -> pd.Timestamp:
     return day.normalize()
 
 
-def with_strategy(model: StrategyModel, path: Path, allow_new_holdout: bool) -> StrategyModel:
-    """Put a strategy file in place of the model's own strategy, where the two belong together."""
-    strategy = Strategy.from_yaml(path)
+def with_strategy(model: StrategyModel, strategy: Strategy, path: str, allow_new_holdout: bool) -> StrategyModel:
+    """Put the strategy of a file in place of the model's own, where the two belong together."""
     own = model.strategy
     if strategy.control != own.control:
         raise ConfigurationError(f"{path}: control {strategy.control!r}, but the model was trained against {own.control!r}")
@@ -93,6 +92,11 @@ class AccountSource:
         """Go through the accounts once, as frames."""
         blocks = in_blocks(self._table(), self.rows) if is_postgres(self.place) else file_blocks(self.place, self.rows)
         return map(as_frame, blocks)
+
+    def check(self) -> None:
+        """Find out at once where files are not there, or differ in columns."""
+        if not is_postgres(self.place):
+            check_shards(table_files(self.place))
 
     def whole(self) -> pd.DataFrame:
         """Read all accounts at once: for reports, which need them in memory."""

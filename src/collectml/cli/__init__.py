@@ -104,7 +104,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
-        error.show()
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "collectml"
+        print(f"error: {' '.join(error.format_message().split())} (see {where} --help)", file=sys.stderr)
         code = 2
     except _Terminated:
         print("error: stopped by SIGTERM; an output that stood there is untouched", file=sys.stderr)
