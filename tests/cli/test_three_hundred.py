@@ -61,7 +61,7 @@ BROKEN_YAML = [
 ]  # fmt: skip
 CONDITIONS = [
     "__import__('os').system('true')", "balance >", "balance > 'x' and", "(lambda: 1)()", "balance.real > 1", "[x for x in y]",
-    "balance := 3", "f'{balance}'", "balance > 1 if dispute else 2", "not", "1 +", "(" * 60 + "balance" + ")" * 60, "a" * 3_000,
+    "balance := 3", "f'{balance}'", "balance > 1 if dispute else 2", "not", "1 +", "not " * 60 + "dispute", "a" * 3_000,
     "balance ** 2 > 4", "balance[0] > 1", "balance // 2 > 1", "balance @ 2 > 1", "await balance", "balance > ...", "{1: 2}",
 ]  # fmt: skip
 YAML = [

@@ -17,6 +17,7 @@ from collectml.errors import CollectMLError, SchemaError
 __all__ = ["Journal"]
 
 LOGGER = logging.getLogger("collectml.batch")
+LOGGER.addHandler(logging.NullHandler())  # who asked for no log gets none; Python would print errors on stderr
 
 
 class Journal:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -266,26 +267,18 @@ def _untouched(target: Path | None) -> Iterator[None]:
 
 def _allowed(given: int | str) -> AllowedRejects:
     text = str(given).strip()
-    try:
-        if text.endswith("%"):
-            share = float(text[:-1]) / 100
-            if 0 <= share <= 1:
-                return AllowedRejects(0, share)
-        elif int(text) >= 0:
-            return AllowedRejects(int(text))
-    except ValueError:
-        pass
+    if re.fullmatch(r"[0-9]{1,12}", text):
+        return AllowedRejects(int(text))
+    if re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?%", text) and float(text[:-1]) <= 100:
+        return AllowedRejects(0, float(text[:-1]) / 100)
     raise ConfigurationError(f"--max-rejects {text!r} is no number of rows (10) nor a share of them (0.1%)")
 
 
 def _bytes(given: str | int) -> int:
-    text = str(given).strip().upper()
-    number = text.rstrip("KMGIB ")
-    unit = text[len(number) :].strip()
-    try:
-        size = int(float(number) * UNITS[unit])
-    except (ValueError, KeyError, OverflowError):
-        raise ConfigurationError(f"--memory {given!r} is no size such as 2GiB or 800MiB") from None
+    read = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]+)?) *((?:[KMG]I?B)?)", str(given).strip().upper())
+    if read is None:
+        raise ConfigurationError(f"--memory {str(given)!r} is no size such as 2GiB or 800MiB")
+    size = int(float(read[1]) * UNITS[read[2]])
     if size < LEAST_MEMORY:
-        raise ConfigurationError(f"--memory {given!r} is too little: {LEAST_MEMORY >> 20}MiB at least")
+        raise ConfigurationError(f"--memory {str(given)!r} is too little: {LEAST_MEMORY >> 20}MiB at least")
     return size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,9 @@ def load_model(source: str | Path) -> tuple[StrategyModel, Path]:
     folder : Path
         Where it was read from.
     """
-    if str(source).startswith("models:/"):
+    if str(source).startswith("models:"):
+        if not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/[0-9]+)", str(source), re.ASCII):
+            raise ConfigurationError(f"{source}: a registered model is written models:/NAME@ALIAS or models:/NAME/VERSION")
         from collectml.tracking import registered_folder  # mlflow is loaded only where a registry is asked
 
         folder = registered_folder(str(source))
@@ -49,7 +52,8 @@ def load_model(source: str | Path) -> tuple[StrategyModel, Path]:
 
 def parse_day(as_of: str | pd.Timestamp) -> pd.Timestamp:
     """Read the date of a decision."""
-    day = pd.to_datetime(as_of, errors="coerce")
+    iso = not isinstance(as_of, str) or re.fullmatch(r"\d{4}-\d\d-\d\d([T ].*)?", as_of, re.ASCII)
+    day = pd.to_datetime(as_of, errors="coerce") if iso else None
     if not isinstance(day, pd.Timestamp):  # no date, or not-a-time
         raise ConfigurationError(f"--as-of {as_of!r} is no date (YYYY-MM-DD)")
     return day.normalize()

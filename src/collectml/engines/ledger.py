@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Ledger", "peak", "resident"]
 
-PAUSE = 0.05  # seconds between two looks at the memory in use
+PAUSE = 0.02  # seconds between two looks at the memory in use
+FULL = 0.8  # of the bound: what is held from here on is given back
 
 
 def resident() -> int:
@@ -181,7 +182,7 @@ class Ledger:
 
         def watch() -> None:
             while not stop.wait(PAUSE):
-                if self._maps and resident() > 0.9 * self.memory:
+                if self._maps and resident() > FULL * self.memory:
                     for mapped in self._maps:
                         mapped.madvise(mmap.MADV_DONTNEED)  # the file has it all: the next look reads it again
 

@@ -311,7 +311,7 @@ def exploration_moments(problem: AssignmentProblem, limit: CompiledLimit, weight
 
 
 def _moments(
-    preference: NDArray[np.bool_] | Floats, weights: Floats, usage: Floats, household: NDArray[np.intp], most: Floats
+    preference: NDArray[np.bool_] | Floats, weights: Floats, usage: Floats, household: NDArray[np.int32], most: Floats
 ) -> tuple[float, float]:
     """Sum expected usage and expected squares times the customer's accounts; fill in the most each account can use."""
     q = exploration_distribution(weights, preference)

@@ -106,9 +106,9 @@ class AssignmentProblem:
         return self.fixed < 0
 
     @cached_property
-    def household(self) -> NDArray[np.intp]:
+    def household(self) -> NDArray[np.int32]:
         """Accounts that each account's customer has, shape (n,)."""
-        return np.bincount(self.customer_code)[self.customer_code]
+        return np.bincount(self.customer_code).astype(np.int32)[self.customer_code]
 
     @cached_property
     def explorable(self) -> NDArray[np.bool_]:
