@@ -66,6 +66,7 @@ def test_the_bytes_depend_neither_on_the_block_nor_on_the_memory(night, tmp_path
     assert (whole.assignments["reason"] == "commitment").sum() > 10
 
 
+@pytest.mark.slow
 def test_text_ids_go_through_files_too(night, accounts, tmp_path):
     frame = pd.read_parquet(accounts)
     frame["account_id"] = "A-" + frame["account_id"].astype(str)

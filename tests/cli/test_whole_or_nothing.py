@@ -106,7 +106,9 @@ def test_a_second_batch_on_the_same_output_is_refused(tmp_path, batch, child):
     assert batch(tmp_path / "out").code == 0
 
 
-@pytest.mark.parametrize("stage", ["reading and scoring accounts", "checking and writing"])
+@pytest.mark.parametrize(
+    "stage", ["reading and scoring accounts", pytest.param("checking and writing", marks=pytest.mark.slow)]
+)
 def test_sigterm_ends_a_batch_cleanly(tmp_path, trained, small, stage):
     out = tmp_path / "out"
     out.mkdir()

@@ -20,7 +20,7 @@ from collectml.artifact import file_digest, seal, write_folder
 from collectml.data import split_faults, validate
 from collectml.data.profile import drift_faults
 from collectml.data.tables import read_table
-from collectml.engines.ledger import Ledger
+from collectml.engines.ledger import Ledger, give_back
 from collectml.engines.postgres import writing
 from collectml.errors import CollectMLError, ConfigurationError, SchemaError
 from collectml.folders import exclusive, staging
@@ -183,6 +183,7 @@ def score_and_assign(
                 )
                 journal.rows(night.rows, len(night.rejects), ledger.spilled)
                 drifted = _drifted(night, journal, stop=quality == "stop")
+                give_back()
                 journal.stage("assigning")
                 assignment = policy.decide(night.problem, night.leaf)
                 journal.stage("checking and writing")

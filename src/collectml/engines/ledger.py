@@ -7,6 +7,7 @@ take back at any time, and a watcher gives it back before the bound is passed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import resource
@@ -20,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["Ledger", "peak", "resident"]
+__all__ = ["Ledger", "give_back", "peak", "resident"]
 
 PAUSE = 0.02  # seconds between two looks at the memory in use
 FULL = 0.8  # of the bound: what is held from here on is given back
@@ -43,6 +44,14 @@ def peak() -> int:
     except (OSError, StopIteration):
         # includes what a parent held when it started us
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def give_back() -> None:
+    """Return to the system what was freed and is held for later: between stages it would only be in the way."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 class Ledger:
