@@ -15,7 +15,7 @@ from collectml.data._faults import faults_error, is_showable
 from collectml.data.columns import Table
 from collectml.data.profile import Drift
 from collectml.data.schema import inspect_table, sound_rows
-from collectml.engines.ledger import Ledger
+from collectml.engines.ledger import Ledger, give_back
 from collectml.errors import SchemaError
 from collectml.hashing import stable_hash
 from collectml.models.grading import GRADES
@@ -131,6 +131,7 @@ def read_accounts(
     reader = _Reader(model, strategy, ledger, day, unsupported, allowed, tree)
     for block in source:
         reader.take(block)
+    give_back()
     return reader.close()
 
 

@@ -20,7 +20,7 @@ from collectml.artifact import file_digest, seal, write_folder
 from collectml.data import split_faults, validate
 from collectml.data.profile import drift_faults
 from collectml.data.tables import read_table
-from collectml.engines.ledger import Ledger, give_back
+from collectml.engines.ledger import Ledger
 from collectml.engines.postgres import writing
 from collectml.errors import CollectMLError, ConfigurationError, SchemaError
 from collectml.folders import exclusive, staging
@@ -125,7 +125,7 @@ def score_and_assign(
     max_rejects : int or str, default 0
         So many rows with faults are set apart, or such a share of all rows (``"0.1%"``); more stop the batch.
     memory : str or int, default "2GiB"
-        What the process may hold; numbers of accounts past it are kept in files beside the output. The result does not
+        What the process may hold, approximately; numbers of accounts past it are kept in files beside the output. The result does not
         depend on it.
     quality : {"warn", "stop"}, default "warn"
         What happens where features have drifted from training (:mod:`collectml.data.profile`): told in log and manifest, or
@@ -183,7 +183,6 @@ def score_and_assign(
                 )
                 journal.rows(night.rows, len(night.rejects), ledger.spilled)
                 drifted = _drifted(night, journal, stop=quality == "stop")
-                give_back()
                 journal.stage("assigning")
                 assignment = policy.decide(night.problem, night.leaf)
                 journal.stage("checking and writing")

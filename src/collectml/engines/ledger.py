@@ -1,7 +1,7 @@
 """Columns that grow block by block: in memory as long as they are small, in files past a bound.
 
 A file is mapped into memory when it is read, so the solver sees arrays either way; what it has read of a file the system may
-take back at any time, and a watcher gives it back before the bound is passed.
+take back at any time, and a watcher gives it back as the bound comes near.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from numpy.typing import NDArray
 __all__ = ["Ledger", "give_back", "peak", "resident"]
 
 PAUSE = 0.02  # seconds between two looks at the memory in use
-FULL = 0.8  # of the bound: what is held from here on is given back
+FULL = 0.8  # of the bound: what is mapped of files is given back from here on,
+MAPPED = 0.1  # and wherever it alone is so much: arrays in memory may be wanted faster than a watcher looks
 
 
-def resident() -> int:
-    """Return the memory that the process holds now, in bytes; 0 where the system does not say."""
+def resident() -> tuple[int, int]:
+    """Return the memory that the process holds now, and how much of it is mapped from files, in bytes; 0 where nobody says."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        _, held, mapped, *_ = map(int, Path("/proc/self/statm").read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return held * page, mapped * page
 
 
 def peak() -> int:
@@ -188,12 +190,14 @@ class Ledger:
         None
         """
         stop = threading.Event()
+        libraries = resident()[1]
 
         def watch() -> None:
             while not stop.wait(PAUSE):
-                if self._maps and resident() > FULL * self.memory:
-                    for mapped in self._maps:
-                        mapped.madvise(mmap.MADV_DONTNEED)  # the file has it all: the next look reads it again
+                held, mapped = resident()
+                if self._maps and (held > FULL * self.memory or mapped - libraries > MAPPED * self.memory):
+                    for file in self._maps:
+                        file.madvise(mmap.MADV_DONTNEED)  # the file has it all: the next look reads it again
 
         watcher = threading.Thread(target=watch, name="memory", daemon=True)
         watcher.start()
