@@ -1,14 +1,17 @@
 """Time a batch: all actions in one walk against one `Booster.predict` call, and the whole batch against scoring alone.
 
-    python experiments/bench_batch.py --accounts 100000 [--model DIR] [--threads 1 2]
+    python experiments/bench_batch.py --accounts 100000 [--model DIR] [--threads 1 2] [--memory 2GiB]
 
 Trains a model as `cm.train` does by default (or reads the one in DIR), then, in one run:
 
 - for each shared-action booster of the default learner, the time of all actions (`predict_actions`) over the time of one
   `Booster.predict` call on the same rows with the same threads, medians over repeats taken in turn; `scoring_ratio` is the
   ratio of the sums over those boosters at the last number of threads. Both are checked to agree to the last bit.
-- `score-and-assign` from Parquet to Parquet in a process of its own: seconds, rows/s, peak resident memory, the
-  seconds of scoring alone (`StrategyModel.price` on the same accounts), and the ratio of the two.
+- `score-and-assign` from Parquet to Parquet in a process of its own, once for each number of threads: seconds, rows/s, peak
+  resident memory, all in all and beyond what the imports take, and the ratio to scoring alone: every model of the strategy
+  (effects, reach, complaints, grades) asked about the same accounts in the same blocks by another fresh process, without
+  reading, checking, assigning or writing. Threads are held to so many processors. Of more than 500,000 accounts scoring
+  alone is timed on 500,000.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,20 +36,28 @@ from collectml.pipeline import StrategyModel, read_experiment
 from collectml.uplift.shared_action import predict_actions, with_action
 
 CHILD = """
-import json, resource, sys, time
-started = time.perf_counter()
-from collectml.batch import score_and_assign
-imported, stages = time.perf_counter(), []
-accounts, out, model, capacity, as_of = sys.argv[1:]
-result = score_and_assign(accounts, out, as_of=as_of, model=model, capacity=capacity,
-                          progress=lambda stage: stages.append((stage, time.perf_counter())))
-ended = time.perf_counter()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-result.model.price(result.accounts)
-scoring = time.perf_counter() - ended
-ends = [at for _, at in stages[1:]] + [ended]
-spent = {stage: round(end - at, 2) for (stage, at), end in zip(stages, ends)}
-print(json.dumps({"seconds": ended - imported, "mib": peak, "scoring": scoring, "stages": spent}))
+import json, os, sys, time
+what, threads, accounts, out, model, capacity, as_of, memory, most = sys.argv[1:]
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
+from collectml.batch import run, score_and_assign
+from collectml.batch.sources import AccountSource, load_model
+from collectml.engines.ledger import peak
+trained = load_model(model)[0]
+imports = peak() / 2**20
+if what == "batch":
+    result = score_and_assign(accounts, out, as_of=as_of, model=model, capacity=capacity, memory=memory)
+    print(json.dumps({"metrics": result.metrics, "mib": peak() / 2**20, "imports": imports}))
+    sys.exit()
+rows, spent = [], []
+for block in AccountSource(accounts, run.BLOCK):
+    started = time.perf_counter()
+    trained.price(block)
+    trained.grades(block)
+    rows.append(len(block))
+    spent.append(time.perf_counter() - started)
+    if sum(rows) >= int(most):
+        break
+print(json.dumps({"rows": rows, "spent": spent}))
 """
 
 
@@ -113,18 +125,30 @@ def write_accounts(path: Path, rows: int, block: int = 250_000) -> str:
     return as_of
 
 
-def whole_batch(model: Path, rows: int, work: Path) -> None:
-    as_of = write_accounts(work / "accounts.parquet", rows)
-    words = [work / "accounts.parquet", work / "out", model, work / "capacity.parquet", as_of]
-    done = subprocess.run([sys.executable, "-c", CHILD, *map(str, words)], check=True, capture_output=True, text=True)
-    told = json.loads(done.stdout.splitlines()[-1])
-    seconds, scored, mib = told["seconds"], told["scoring"], told["mib"]
-    print(
-        f"score-and-assign: {rows:,} accounts in {seconds:.1f} s ({rows / seconds:,.0f} rows/s), by stage {told['stages']}"
-    )
-    print(f"scoring alone {scored:.1f} s ({rows / scored:,.0f} rows/s)")
-    print(f"batch_over_scoring: {seconds / scored:.2f}")
-    print(f"peak_memory_mib: {mib:,.0f} ({mib / rows * 1e6:,.0f} per million accounts)")
+def whole_batch(model: Path, rows: int, work: Path, threads: list[int], memory: str, accounts: Path | None) -> None:
+    as_of = write_accounts(work / "accounts.parquet", rows) if accounts is None else "2026-06-30"
+    source = work / "accounts.parquet" if accounts is None else accounts
+    words = [source, work / "out", model, source.with_name("capacity.parquet"), as_of, memory, 500_000]
+
+    def child(what: str, n_threads: int) -> dict[str, Any]:
+        command = [sys.executable, "-c", CHILD, what, *map(str, [n_threads, *words])]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    for n_threads in threads:
+        told, alone = child("batch", n_threads), child("scoring", n_threads)
+        first, others = alone["rows"][0], sum(alone["rows"][1:])
+        # the first block bears what is done once, such as laying out the boosters
+        scored = alone["spent"][0] + (sum(alone["spent"][1:]) / others * (rows - first) if others else 0.0)
+        metrics = told["metrics"]
+        seconds = metrics["seconds"]
+        print(
+            f"score-and-assign, {n_threads} thread(s): {rows:,} accounts in {seconds:.1f} s ({rows / seconds:,.0f} rows/s), "
+            f"numbers in {'files' if metrics['spilled'] else 'memory'}, by stage {metrics['seconds_by_stage']}"
+        )
+        print(f"scoring alone {scored:.1f} s ({rows / scored:,.0f} rows/s)")
+        print(f"batch_over_scoring: {seconds / scored:.2f}")
+        print(f"peak_memory_mib: {told['mib']:,.0f}, beyond imports and model {told['mib'] - told['imports']:,.0f}")
 
 
 def main() -> None:
@@ -132,6 +156,9 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=100_000)
     parser.add_argument("--model", type=Path, help="saved model; trained on 50,000 decisions where not given")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--memory", default="2GiB")
+    parser.add_argument("--file", type=Path, help="accounts written before (with capacity.parquet beside), so many of them")
+    parser.add_argument("--batch-only", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--scoring-only", action="store_true")
     options = parser.parse_args()
@@ -139,9 +166,10 @@ def main() -> None:
         work = Path(scratch)
         folder = options.model or trained_model(work / "model")
         model = cm.load(folder)
-        scoring(model, min(options.accounts, 100_000), options.threads, options.repeats)
+        if not options.batch_only:
+            scoring(model, min(options.accounts, 100_000), options.threads, options.repeats)
         if not options.scoring_only:
-            whole_batch(folder, options.accounts, work)
+            whole_batch(folder, options.accounts, work, options.threads, options.memory, options.file)
 
 
 if __name__ == "__main__":

@@ -46,3 +46,18 @@ def test_salt_purpose_and_cycle_give_independent_uniforms():
 
 def test_parts_of_the_key_cannot_be_shifted_into_each_other():
     assert stable_hash([1], salt="ab", purpose="c")[0] != stable_hash([1], salt="a", purpose="bc")[0]
+
+
+def test_machine_code_hashes_to_the_same_bits(monkeypatch):
+    from collectml import hashing
+
+    rng = np.random.default_rng(0)
+    edges = [0, -1, 1, 9, 10, 99, 100, -(2**63), 2**63 - 1]
+    numbers = np.concatenate([rng.integers(-(2**63), 2**63 - 1, 1_000), edges])
+    texts = pd.Index([f"account {'é' * (i % 50)} {i}" for i in range(1_003)], dtype="str")
+    long = pd.Index(["x" * 129, "", *texts], dtype="str")
+    for ids in (numbers, numbers.astype(np.int32), texts, texts[7:900], long):
+        plain = stable_hash(ids, salt="s", purpose="tie", cycle="2026-06-30")
+        monkeypatch.setattr(hashing, "MANY", 1)
+        np.testing.assert_array_equal(stable_hash(ids, salt="s", purpose="tie", cycle="2026-06-30"), plain)
+        monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import signal
@@ -13,6 +14,21 @@ import pandas as pd
 import pytest
 
 DAY = "2026-06-30"
+
+# the command line, telling its stage and then waiting at the one that is named
+COMMAND = """
+import sys, time
+from collectml.batch import journal
+from collectml.cli import main
+at, words, tell = sys.argv[1], sys.argv[2:], journal.Journal.stage
+def slow(self, name):
+    tell(self, name)
+    print(name, flush=True)
+    if name == at:
+        time.sleep(60)
+journal.Journal.stage = slow
+main(words)
+"""
 
 # tells its stage, and kills itself or waits at the one that is named
 BATCH = """
@@ -88,6 +104,45 @@ def test_a_second_batch_on_the_same_output_is_refused(tmp_path, batch, child):
         process.kill()
         process.communicate(timeout=60)
     assert batch(tmp_path / "out").code == 0
+
+
+@pytest.mark.parametrize(
+    "stage", ["reading and scoring accounts", pytest.param("checking and writing", marks=pytest.mark.slow)]
+)
+def test_sigterm_ends_a_batch_cleanly(tmp_path, trained, small, stage):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.txt").write_text("of yesterday", encoding="utf-8")
+    words = [
+        "score-and-assign", "--accounts", small / "accounts.parquet", "--out", out, "--as-of", DAY, "--model", trained.model,
+        "--log", tmp_path / "log.jsonl",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, stage, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith(stage):
+            break
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, "error: stopped by SIGTERM; an output that stood there is untouched\n")
+    assert _content(out) == {"old.txt": b"of yesterday"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "out"]
+    last = json.loads((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert (last["event"], last["stage"], last["error"]) == ("failed", stage, "_Terminated")
+
+
+def test_leftovers_of_a_killed_run_are_cleared_and_the_spilled_numbers_too(tmp_path, trained, small, child, batch):
+    """Killed while its numbers are in files: the next run clears them and gives the bytes of an undisturbed one."""
+    assert batch(tmp_path / "calm").code == 0
+    process = child(tmp_path / "out", "assigning", "kill")
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL
+    left = sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("."))
+    assert [name.split("-")[0] for name in left] == [".out.lock", ".out.new"]
+    assert batch(tmp_path / "out").code == 0
+    assert _content(tmp_path / "out") == _content(tmp_path / "calm")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["calm", "out"]
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path, batch):

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from collectml.engines.ledger import peak
 from collectml.errors import CollectMLError, SchemaError
 
 __all__ = ["Journal"]
 
 LOGGER = logging.getLogger("collectml.batch")
+LOGGER.addHandler(logging.NullHandler())  # who asked for no log gets none; Python would print errors on stderr
 
 
 class Journal:
@@ -58,7 +59,7 @@ class Journal:
             **self.counts,
             "seconds": round(time.perf_counter() - self._start, 3),
             "seconds_by_stage": self.seconds,
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_memory_mib": peak() >> 20,
         }
         self.note("done", metrics)
         return metrics

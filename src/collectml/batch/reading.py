@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from collectml.data import scoring_table
 from collectml.data._faults import faults_error, is_showable
 from collectml.data.columns import Table
+from collectml.data.profile import Drift
 from collectml.data.schema import inspect_table, sound_rows
-from collectml.engines.ledger import Ledger
+from collectml.engines.ledger import Ledger, give_back
 from collectml.errors import SchemaError
 from collectml.hashing import stable_hash
 from collectml.models.grading import GRADES
@@ -74,6 +75,8 @@ class Night:
         Rows left out, with ``reject_reason``.
     rows : int
         Rows read.
+    drift : DataFrame or None
+        How far each feature is from training; None for a model saved without a profile.
     """
 
     problem: AssignmentProblem
@@ -81,6 +84,7 @@ class Night:
     grade: NDArray[np.int8]
     rejects: pd.DataFrame
     rows: int
+    drift: pd.DataFrame | None
 
 
 def read_accounts(
@@ -127,6 +131,7 @@ def read_accounts(
     reader = _Reader(model, strategy, ledger, day, unsupported, allowed, tree)
     for block in source:
         reader.take(block)
+    give_back()
     return reader.close()
 
 
@@ -159,6 +164,8 @@ class _Reader:
         self.last: AccountRows | None = None
         self.counted: Counter[int] = Counter()
         self.has_customers = False
+        profile = model.evidence.tables.get("profile")
+        self.drift = None if profile is None else Drift(profile)
 
     def take(self, frame: pd.DataFrame) -> None:
         """Check a block, and score it unless the batch cannot succeed any more."""
@@ -175,6 +182,8 @@ class _Reader:
             self.rejects.append(rejects)
         self.ledger.append_ids("id", good["account_id"])
         if len(good):
+            if self.drift is not None:
+                self.drift.add(good)
             self._score(good)
 
     def close(self) -> Night:
@@ -194,7 +203,8 @@ class _Reader:
         problem = join_accounts(self.strategy, self._joined(self.last), ids, customer, day=self.day)
         leaf = None if self.tree is None else self.ledger.column("leaf")
         rejects = pd.concat(self.rejects) if self.rejects else pd.DataFrame({"reject_reason": pd.Series(dtype="str")})
-        return Night(problem, leaf, self.ledger.column("grade"), rejects, self.rows)
+        drift = None if self.drift is None else self.drift.frame()
+        return Night(problem, leaf, self.ledger.column("grade"), rejects, self.rows, drift)
 
     def _add(self, fault: dict[str, Any]) -> None:
         self.doomed |= fault["kind"] == "structural"

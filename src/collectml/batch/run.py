@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +18,15 @@ import pyarrow.parquet as pq
 
 from collectml.artifact import file_digest, seal, write_folder
 from collectml.data import split_faults, validate
+from collectml.data.profile import drift_faults
 from collectml.data.tables import read_table
 from collectml.engines.ledger import Ledger
 from collectml.engines.postgres import writing
-from collectml.errors import CollectMLError, ConfigurationError
+from collectml.errors import CollectMLError, ConfigurationError, SchemaError
 from collectml.folders import exclusive, staging
 from collectml.pipeline import StrategyModel
 from collectml.policy import Assignment, StrategyTree, TreatmentPolicy
+from collectml.strategy import Strategy
 
 from .journal import Journal
 from .reading import AllowedRejects, Night, account_table, read_accounts
@@ -94,6 +98,7 @@ def score_and_assign(
     tree: str | Path | None = None,
     max_rejects: int | str = 0,
     memory: str | int = "2GiB",
+    quality: str = "warn",
     dry_run: bool = False,
     allow_new_holdout: bool = False,
     to_table: str | None = None,
@@ -120,8 +125,11 @@ def score_and_assign(
     max_rejects : int or str, default 0
         So many rows with faults are set apart, or such a share of all rows (``"0.1%"``); more stop the batch.
     memory : str or int, default "2GiB"
-        What the process may hold; numbers of accounts past it are kept in files beside the output. The result does not
+        What the process may hold, approximately; numbers of accounts past it are kept in files beside the output. The result does not
         depend on it.
+    quality : {"warn", "stop"}, default "warn"
+        What happens where features have drifted from training (:mod:`collectml.data.profile`): told in log and manifest, or
+        the batch stops before anything is assigned.
     dry_run : bool, default False
         Do everything but write.
     allow_new_holdout : bool, default False
@@ -141,19 +149,23 @@ def score_and_assign(
         With the exit codes of :mod:`collectml.errors`; nothing is written then.
     """
     day, allowed, bound = parse_day(as_of), _allowed(max_rejects), _bytes(memory)
+    if quality not in ("warn", "stop"):
+        raise ConfigurationError(f"--quality {quality!r} is neither 'warn' nor 'stop'")
     target = None if dry_run else Path(out)
     journal = Journal(progress)
     # held from the first read on: of two batches on one folder the second hears of it before it has worked for an hour
     with journal.noting_failure(), contextlib.nullcontext() if target is None else exclusive(target):
         journal.stage("reading model and strategy")
-        trained, folder = load_model(model)
+        # what people write by hand comes first: its faults are told at once
         planner = None if tree is None else StrategyTree.from_yaml(tree)
-        used = trained if strategy is None else with_strategy(trained, Path(strategy), allow_new_holdout)
-        tonight = used.strategy
-        if capacity is not None:
-            tonight = tonight.with_capacity(validate(read_table(capacity), "capacity"), as_of=day)
-        policy = TreatmentPolicy(tonight, logged=used.logged, tree=planner)
+        own = None if strategy is None else Strategy.from_yaml(strategy)
+        calendar = None if capacity is None else validate(read_table(capacity), "capacity")
         source = AccountSource(accounts, BLOCK)
+        source.check()
+        trained, folder = load_model(model)
+        used = trained if own is None else with_strategy(trained, own, str(strategy), allow_new_holdout)
+        tonight = used.strategy if calendar is None else used.strategy.with_capacity(calendar, as_of=day)
+        policy = TreatmentPolicy(tonight, logged=used.logged, tree=planner)
         inputs = {"capacity": capacity, "strategy": strategy, "tree": tree}
         with _untouched(target), staging(target) as scratch:
             ledger = Ledger(scratch, bound)
@@ -170,12 +182,13 @@ def score_and_assign(
                     tree=planner,
                 )
                 journal.rows(night.rows, len(night.rejects), ledger.spilled)
+                drifted = _drifted(night, journal, stop=quality == "stop")
                 journal.stage("assigning")
                 assignment = policy.decide(night.problem, night.leaf)
                 journal.stage("checking and writing")
                 path = None if target is None else scratch / "assignments.parquet"
                 written = write_rows(assignment, night, path)
-                summary = summary_of(assignment, night, written)
+                summary = {**summary_of(assignment, night, written), "drifted": drifted}
                 if target is not None:
                     digests = {n: file_digests(given) for n, given in inputs.items() if given is not None}
                     _deliver(
@@ -220,6 +233,21 @@ def _deliver(
         write_folder(out, {**files, "manifest.json": seal({**manifest, "batch_id": batch_id})})
 
 
+def _drifted(night: Night, journal: Journal, *, stop: bool) -> list[str]:
+    """Tell which features have drifted, and stop where that was asked."""
+    if night.drift is None:
+        journal.note("quality", {"profile": "none"})
+        return []
+    faults = drift_faults(night.drift)
+    journal.note("quality", {"drifted": faults}, logging.WARNING if faults else logging.INFO)
+    if faults and stop:
+        raise SchemaError(
+            f"accounts: {len(faults)} of {len(night.drift)} features are not as in training (--quality stop): "
+            f"{'; '.join(faults[:5])}"
+        )
+    return faults
+
+
 def _row_groups(path: Path) -> Iterator[pa.Table]:
     with pq.ParquetFile(path) as written:
         for group in range(written.num_row_groups):
@@ -239,26 +267,18 @@ def _untouched(target: Path | None) -> Iterator[None]:
 
 def _allowed(given: int | str) -> AllowedRejects:
     text = str(given).strip()
-    try:
-        if text.endswith("%"):
-            share = float(text[:-1]) / 100
-            if 0 <= share <= 1:
-                return AllowedRejects(0, share)
-        elif int(text) >= 0:
-            return AllowedRejects(int(text))
-    except ValueError:
-        pass
+    if re.fullmatch(r"[0-9]{1,12}", text):
+        return AllowedRejects(int(text))
+    if re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?%", text) and float(text[:-1]) <= 100:
+        return AllowedRejects(0, float(text[:-1]) / 100)
     raise ConfigurationError(f"--max-rejects {text!r} is no number of rows (10) nor a share of them (0.1%)")
 
 
 def _bytes(given: str | int) -> int:
-    text = str(given).strip().upper()
-    number = text.rstrip("KMGIB ")
-    unit = text[len(number) :].strip()
-    try:
-        size = int(float(number) * UNITS[unit])
-    except (ValueError, KeyError, OverflowError):
-        raise ConfigurationError(f"--memory {given!r} is no size such as 2GiB or 800MiB") from None
+    read = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]+)?) *((?:[KMG]I?B)?)", str(given).strip().upper())
+    if read is None:
+        raise ConfigurationError(f"--memory {str(given)!r} is no size such as 2GiB or 800MiB")
+    size = int(float(read[1]) * UNITS[read[2]])
     if size < LEAST_MEMORY:
-        raise ConfigurationError(f"--memory {given!r} is too little: {LEAST_MEMORY >> 20}MiB at least")
+        raise ConfigurationError(f"--memory {str(given)!r} is too little: {LEAST_MEMORY >> 20}MiB at least")
     return size

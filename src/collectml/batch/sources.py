@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from collectml.artifact import file_digest
 from collectml.data.digest import content_digest
-from collectml.data.tables import table_files
+from collectml.data.tables import check_shards, table_files
 from collectml.engines.local import as_frame, file_blocks, in_blocks
 from collectml.engines.postgres import describe_place, is_postgres, table_batches
 from collectml.errors import ConfigurationError
@@ -36,7 +37,9 @@ def load_model(source: str | Path) -> tuple[StrategyModel, Path]:
     folder : Path
         Where it was read from.
     """
-    if str(source).startswith("models:/"):
+    if str(source).startswith("models:"):
+        if not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/[0-9]+)", str(source), re.ASCII):
+            raise ConfigurationError(f"{source}: a registered model is written models:/NAME@ALIAS or models:/NAME/VERSION")
         from collectml.tracking import registered_folder  # mlflow is loaded only where a registry is asked
 
         folder = registered_folder(str(source))
@@ -49,15 +52,15 @@ def load_model(source: str | Path) -> tuple[StrategyModel, Path]:
 
 def parse_day(as_of: str | pd.Timestamp) -> pd.Timestamp:
     """Read the date of a decision."""
-    day = pd.to_datetime(as_of, errors="coerce")
+    iso = not isinstance(as_of, str) or re.fullmatch(r"\d{4}-\d\d-\d\d([T ].*)?", as_of, re.ASCII)
+    day = pd.to_datetime(as_of, errors="coerce") if iso else None
     if not isinstance(day, pd.Timestamp):  # no date, or not-a-time
         raise ConfigurationError(f"--as-of {as_of!r} is no date (YYYY-MM-DD)")
     return day.normalize()
 
 
-def with_strategy(model: StrategyModel, path: Path, allow_new_holdout: bool) -> StrategyModel:
-    """Put a strategy file in place of the model's own strategy, where the two belong together."""
-    strategy = Strategy.from_yaml(path)
+def with_strategy(model: StrategyModel, strategy: Strategy, path: str, allow_new_holdout: bool) -> StrategyModel:
+    """Put the strategy of a file in place of the model's own, where the two belong together."""
     own = model.strategy
     if strategy.control != own.control:
         raise ConfigurationError(f"{path}: control {strategy.control!r}, but the model was trained against {own.control!r}")
@@ -93,6 +96,11 @@ class AccountSource:
         """Go through the accounts once, as frames."""
         blocks = in_blocks(self._table(), self.rows) if is_postgres(self.place) else file_blocks(self.place, self.rows)
         return map(as_frame, blocks)
+
+    def check(self) -> None:
+        """Find out at once where files are not there, or differ in columns."""
+        if not is_postgres(self.place):
+            check_shards(table_files(self.place))
 
     def whole(self) -> pd.DataFrame:
         """Read all accounts at once: for reports, which need them in memory."""

@@ -189,6 +189,7 @@ def manifest_of(
         "model": model,
         "outputs": dict(sorted(outputs.items())),
         "exploration": summary["exploration"],
+        "drifted": summary["drifted"],
         "rows": {"read": summary["rows_read"], "assigned": summary["accounts"], "rejected": summary["rejects"]},
     }
 

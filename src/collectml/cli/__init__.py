@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -52,8 +54,31 @@ def _group(verbose: bool) -> None:
     """Uplift-based treatment policies for collections.
 
     Exit codes: 0 done; 2 usage or configuration; 3 the data breaks its schema; 4 no assignment can satisfy the limits;
-    5 a service is unreachable; 1 anything else.
+    5 a service is unreachable; 1 anything else; 130 and 143 stopped by Ctrl-C or SIGTERM, the old output untouched.
     """
+
+
+class _Terminated(BaseException):
+    """The system asked the process to end; whatever is being written is cleared away on the way out."""
+
+
+@contextlib.contextmanager
+def _stopping_cleanly() -> Iterator[None]:
+    """Turn the first SIGTERM into an exception, so that files, locks and transactions are closed; more change nothing."""
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -73,16 +98,21 @@ def main(args: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if args is None else args)
     try:
-        _group.main(args=words, prog_name="collectml", standalone_mode=False)
+        with _stopping_cleanly():
+            _group.main(args=words, prog_name="collectml", standalone_mode=False)
         code = 0
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
-        error.show()
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "collectml"
+        print(f"error: {' '.join(error.format_message().split())} (see {where} --help)", file=sys.stderr)
         code = 2
+    except _Terminated:
+        print("error: stopped by SIGTERM; an output that stood there is untouched", file=sys.stderr)
+        code = 128 + signal.SIGTERM
     except (click.Abort, KeyboardInterrupt):
         print("error: stopped", file=sys.stderr)
-        code = 130
+        code = 128 + signal.SIGINT
     except Exception as error:
         code = explain(error, verbose=bool({"-v", "--verbose"} & set(words)))
     sys.exit(code)

@@ -27,6 +27,9 @@ __all__ = ["command"]
 )
 @click.option("--max-rejects", default="0", show_default=True, help="Rows with faults to set apart: 10, or a share, 0.1%.")
 @click.option("--memory", default="2GiB", show_default=True, help="What the process may hold; the rest goes to files.")
+@click.option(
+    "--quality", type=click.Choice(["warn", "stop"]), default="warn", show_default=True, help="Where features have drifted."
+)
 @click.option("--log", type=click.Path(path_type=Path), help="File to add JSON lines to, one an event; - for stderr.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write.")
 @click.option("--to-table", help="postgresql://...#TABLE that gets the assignments too, in one transaction.")
@@ -41,6 +44,7 @@ def command(
     tree: Path | None,
     max_rejects: str,
     memory: str,
+    quality: str,
     log: Path | None,
     dry_run: bool,
     allow_new_holdout: bool,
@@ -60,6 +64,7 @@ def command(
             tree=tree,
             max_rejects=max_rejects,
             memory=memory,
+            quality=quality,
             dry_run=dry_run,
             allow_new_holdout=allow_new_holdout,
             to_table=to_table,
@@ -68,4 +73,6 @@ def command(
     click.echo(assignment_summary(result.assignment))
     if len(result.rejects):
         click.echo(f"{len(result.rejects):,} rows were rejected, see rejects.parquet")
+    for fault in result.summary["drifted"]:  # type: ignore[attr-defined]
+        click.echo(f"not as in training: {fault}")
     click.echo("dry run: nothing was written" if dry_run else f"written to {out}")

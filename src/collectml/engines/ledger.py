@@ -1,14 +1,16 @@
 """Columns that grow block by block: in memory as long as they are small, in files past a bound.
 
 A file is mapped into memory when it is read, so the solver sees arrays either way; what it has read of a file the system may
-take back at any time, and a watcher gives it back before the bound is passed.
+take back at any time, and a watcher gives it back as the bound comes near.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,18 +21,39 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["Ledger", "resident"]
+__all__ = ["Ledger", "give_back", "peak", "resident"]
 
-PAUSE = 0.05  # seconds between two looks at the memory in use
+PAUSE = 0.02  # seconds between two looks at the memory in use
+FULL = 0.8  # of the bound: what is mapped of files is given back from here on,
+MAPPED = 0.1  # and wherever it alone is so much: arrays in memory may be wanted faster than a watcher looks
 
 
-def resident() -> int:
-    """Return the memory that the process holds now, in bytes; 0 where the system does not say."""
+def resident() -> tuple[int, int]:
+    """Return the memory that the process holds now, and how much of it is mapped from files, in bytes; 0 where nobody says."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        _, held, mapped, *_ = map(int, Path("/proc/self/statm").read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return held * page, mapped * page
+
+
+def peak() -> int:
+    """Return the most memory that the process has held since it started, in bytes."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        # includes what a parent held when it started us
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def give_back() -> None:
+    """Return to the system what was freed and is held for later: between stages it would only be in the way."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 class Ledger:
@@ -167,12 +190,14 @@ class Ledger:
         None
         """
         stop = threading.Event()
+        libraries = resident()[1]
 
         def watch() -> None:
             while not stop.wait(PAUSE):
-                if self._maps and resident() > 0.9 * self.memory:
-                    for mapped in self._maps:
-                        mapped.madvise(mmap.MADV_DONTNEED)  # the file has it all: the next look reads it again
+                held, mapped = resident()
+                if self._maps and (held > FULL * self.memory or mapped - libraries > MAPPED * self.memory):
+                    for file in self._maps:
+                        file.madvise(mmap.MADV_DONTNEED)  # the file has it all: the next look reads it again
 
         watcher = threading.Thread(target=watch, name="memory", daemon=True)
         watcher.start()

@@ -89,11 +89,20 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
     Returns
     -------
     DataFrame
+
+    Raises
+    ------
+    SchemaError
+        Where what stands there cannot be read: text that is none, dates past the calendar.
     """
     gaps = [c.type for c in table.columns if pa.types.is_signed_integer(c.type) and c.null_count]
-    return table.to_pandas(
-        types_mapper=lambda kind: pd.Int64Dtype() if kind in gaps else None, date_as_object=False, ignore_metadata=False
-    )
+    try:
+        # what pandas wrote beside the columns is not needed, and may be damaged like anything else
+        return table.replace_schema_metadata(None).to_pandas(
+            types_mapper=lambda kind: pd.Int64Dtype() if kind in gaps else None, date_as_object=False
+        )
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise SchemaError(f"accounts: rows cannot be read, the file is damaged: {type(error).__name__}") from None
 
 
 def _batches(file: Path, rows: int) -> Iterator[pa.RecordBatch]:

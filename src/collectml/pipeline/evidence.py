@@ -20,7 +20,8 @@ class Evidence:
     tables : dict of str to DataFrame
         ``support`` (rows by action), ``policy_value`` (value of the policy and of its baselines, by estimator),
         ``calibration`` (of propensity to pay, by decile), ``effects`` (mean effect by action), ``assignment`` (of the
-        accounts kept out), ``limits`` (their usage and prices), ``drivers`` (mean absolute contributions by feature).
+        accounts kept out), ``limits`` (their usage and prices), ``drivers`` (mean absolute contributions by feature),
+        ``profile`` (counts by bin of every feature, which a batch holds its accounts against).
     """
 
     facts: dict[str, object] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from collectml.data import DecisionLog
+from collectml.data.profile import feature_profile
 from collectml.errors import ConfigurationError, SchemaError
 from collectml.evaluation._decisions import as_accounts
 from collectml.models import ChannelResponseModel, ComplaintModel, PropensityToPayModel, RiskGrader
@@ -153,6 +154,7 @@ def train(
     tables["signs"] = sign_check(propensity, held_out, seed=seed)
     tables["calibration"] = propensity.calibration_frame(held_out.X, held_out.paid).reset_index(names="bin")
     tables["support"] = support
+    tables["profile"] = feature_profile(rest.X)
     assessed, facts["assessment"] = assess(held_out, unproven, as_accounts(held_out, accounts), champion)
     tables |= assessed
     if robustness:

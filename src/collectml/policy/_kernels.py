@@ -244,7 +244,7 @@ def soft(
 
 @_machine_code
 def moments(
-    preference: NDArray[Any], weights: Floats, usage: NDArray[np.floating], household: Ints, most: Floats
+    preference: NDArray[Any], weights: Floats, usage: NDArray[np.floating], household: NDArray[np.int32], most: Floats
 ) -> tuple[float, float]:
     """Sum what exploration is expected to use of a limit, and its squares; see the twin in `exploration`."""
     first, second = 0.0, 0.0

@@ -100,7 +100,7 @@ def _ordered(key: NDArray[np.generic]) -> NDArray[np.uint64] | NDArray[np.float6
         return key.astype(np.float64) + 0.0
     if key.dtype.kind == "i":
         return key.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)
-    return key.astype(np.uint64)
+    return key.astype(np.uint64, copy=False)
 
 
 def _columns(usage: Usage, n: int, actions: int, faults: list[str]) -> tuple[Column, ...]:
@@ -183,7 +183,10 @@ def _stuck(eligible: Bools) -> int:
 
 def _coupled(instance: Instance, customer: NDArray[np.generic]) -> Instance:
     """Find the customers with several rows; refuse those of whom two rows can only be contacted."""
-    codes = pd.factorize(customer)[0]
+    n = len(customer)
+    # numbers from 0 on are taken as they are: of millions of customers a table of them would be large
+    dense = customer.dtype.kind in "iu" and n > 0 and customer.min() >= 0 and customer.max() < n
+    codes = np.asarray(customer, dtype=np.intp) if dense else pd.factorize(customer)[0]
     rows = instance.canonical(np.flatnonzero(np.bincount(codes)[codes] > 1))
     rank = pd.factorize(codes[rows])[0]  # customers in the order of their first row, whatever their codes are
     rows = rows[np.argsort(rank, kind="stable")]

@@ -205,7 +205,7 @@ def bernstein_tail(excess: float, variance: float, largest: float) -> float:
 
 
 def preferred(problem: AssignmentProblem, rows: slice | NDArray[np.intp]) -> NDArray[np.bool_] | Floats:
-    """Say what exploration may give some accounts, and how much it prefers each; of a customer only one is contacted.
+    """Say what exploration may give some accounts, and how much it prefers each.
 
     Parameters
     ----------
@@ -219,12 +219,9 @@ def preferred(problem: AssignmentProblem, rows: slice | NDArray[np.intp]) -> NDA
     ndarray of bool or float, shape (m, A)
         As :func:`exploration_distribution` reads it.
     """
-    explorable = problem.eligible[rows] & problem.free[rows][:, None]
-    explorable &= problem.leads[rows][:, None] | ~problem.strategy.contact_mask
-    explorable[:, 0] = True
     if problem.strategy.exploration.weighting == "value":
-        return exploration_preference(problem.net[rows], explorable, problem.strategy.exploration.floor)
-    return explorable
+        return exploration_preference(problem.net[rows], problem.explorable[rows], problem.strategy.exploration.floor)
+    return problem.explorable[rows]
 
 
 def exploration_weights(problem: AssignmentProblem) -> Floats:
@@ -314,7 +311,7 @@ def exploration_moments(problem: AssignmentProblem, limit: CompiledLimit, weight
 
 
 def _moments(
-    preference: NDArray[np.bool_] | Floats, weights: Floats, usage: Floats, household: NDArray[np.intp], most: Floats
+    preference: NDArray[np.bool_] | Floats, weights: Floats, usage: Floats, household: NDArray[np.int32], most: Floats
 ) -> tuple[float, float]:
     """Sum expected usage and expected squares times the customer's accounts; fill in the most each account can use."""
     q = exploration_distribution(weights, preference)

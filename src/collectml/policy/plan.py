@@ -19,6 +19,7 @@ __all__ = ["Plan", "make_plan"]
 
 Floats = NDArray[np.float64]
 MAX_ROUNDS = 6
+ACCOUNTS_A_SECOND = 20_000  # a fiftieth of what an idle machine solves: a busy one is waited for, not given up on
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,7 @@ def _solve(
         tie_key=problem.tie,
         gap=gap,
         names=names,
+        time_limit=max(10.0, len(free) / ACCOUNTS_A_SECOND),
     )
     fixed = exact_sum(np.asarray(problem.net[~free, 0], dtype=np.float64))
     value, bound = solution.value - fixed, solution.upper_bound - fixed

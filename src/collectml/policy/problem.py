@@ -106,9 +106,17 @@ class AssignmentProblem:
         return self.fixed < 0
 
     @cached_property
-    def household(self) -> NDArray[np.intp]:
+    def household(self) -> NDArray[np.int32]:
         """Accounts that each account's customer has, shape (n,)."""
-        return np.bincount(self.customer_code)[self.customer_code]
+        return np.bincount(self.customer_code).astype(np.int32)[self.customer_code]
+
+    @cached_property
+    def explorable(self) -> NDArray[np.bool_]:
+        """What exploration may give: of a customer's accounts only one is contacted, and what is fixed stays, shape (n, A)."""
+        explorable = self.eligible & self.free[:, None]
+        explorable &= self.leads[:, None] | ~self.strategy.contact_mask
+        explorable[:, 0] = True
+        return explorable
 
     @property
     def exploration(self) -> Floats:
