@@ -23,6 +23,8 @@ __all__ = [
     "file_digest",
     "read_parts",
     "seal",
+    "unseal",
+    "value_digest",
     "verify_folder",
     "write_folder",
     "write_parts",
@@ -82,6 +84,56 @@ def seal(manifest: Mapping[str, object]) -> bytes:
     """
     digest = hashlib.sha256(_canonical(manifest)).hexdigest()
     return _canonical({**manifest, "digest": digest})
+
+
+def unseal(content: bytes) -> dict[str, object]:
+    """Read what :func:`seal` wrote.
+
+    Parameters
+    ----------
+    content : bytes
+        All of it.
+
+    Returns
+    -------
+    dict
+        Without the digest.
+
+    Raises
+    ------
+    ArtifactError
+        Where a byte is missing or changed.
+
+    Examples
+    --------
+    >>> unseal(seal({"a": 1}))
+    {'a': 1}
+    """
+    try:
+        value = json.loads(content)
+        bare = {k: v for k, v in value.items() if k != "digest"}
+        whole = content == seal(bare)
+    except (ValueError, AttributeError):
+        whole, bare = False, {}
+    if not whole:
+        raise ArtifactError("it was altered or is not whole")
+    return bare
+
+
+def value_digest(value: Mapping[str, object]) -> str:
+    """Digest a JSON-able mapping in canonical form, such as a strategy's ``model_dump(mode="json")``.
+
+    Parameters
+    ----------
+    value : mapping
+        The order of keys does not count.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+    """
+    return hashlib.sha256(_canonical(value)).hexdigest()
 
 
 def verify_folder(folder: str | Path) -> int:

@@ -27,6 +27,7 @@ from collectml.folders import exclusive
 from collectml.pipeline import StrategyModel, load
 from collectml.policy import Assignment, StrategyTree
 from collectml.strategy import Strategy
+from collectml.tracking import Registered, find_model, lineage_of, tracked_delivery
 
 __all__ = ["BatchResult", "load_model", "score_and_assign"]
 
@@ -78,14 +79,7 @@ def load_model(source: str | Path) -> tuple[StrategyModel, Path]:
     folder : Path
         Where it was read from.
     """
-    if str(source).startswith("models:/"):
-        from collectml.tracking import registered_folder  # mlflow is loaded only where a registry is asked
-
-        folder = registered_folder(str(source))
-    else:
-        folder = Path(source)
-        if not folder.is_dir():
-            raise ConfigurationError(f"{folder}: no saved model there")
+    folder, _ = find_model(source)
     return load(folder), folder
 
 
@@ -176,7 +170,8 @@ def _run(
     progress: Callable[[str], None],
 ) -> BatchResult:
     progress("reading model and strategy")
-    trained, folder = load_model(model)
+    folder, registered = find_model(model)
+    trained = load(folder)
     planner = None if tree is None else StrategyTree.from_yaml(tree)
     used = trained if strategy is None else _with_strategy(trained, Path(strategy), allow_new_holdout)
     progress("reading accounts")
@@ -204,7 +199,7 @@ def _run(
         sources = {"accounts": accounts, "capacity": capacity, "strategy": strategy, "tree": tree}
         try:
             digests = {name: _digests(source, given) for name, source in sorted(sources.items()) if source is not None}
-            _write(result, folder, digests, out, to_table)
+            _write(result, folder, registered, digests, out, to_table)
         except OSError as error:
             raise CollectMLError(f"{out} cannot be written ({error.strerror}); what stood there is untouched") from error
     return result
@@ -319,11 +314,17 @@ def _digests(source: str | Path, read: pd.DataFrame) -> dict[str, str]:
 
 
 def _write(
-    result: BatchResult, model_folder: Path, inputs: Mapping[str, Mapping[str, str]], out: Path, to_table: str | None
+    result: BatchResult,
+    model_folder: Path,
+    registered: Registered | None,
+    inputs: Mapping[str, Mapping[str, str]],
+    out: Path,
+    to_table: str | None,
 ) -> None:
     files = {"assignments.parquet": _parquet(result.assignments), "summary.json": _json(result.summary)}
     if len(result.rejects):
         files["rejects.parquet"] = _parquet(result.rejects)
+    lineage = lineage_of(result.model, registered)
     manifest = {
         "collectml": __version__,
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
@@ -331,13 +332,15 @@ def _write(
         "strategy": result.model.strategy.model_dump(mode="json", exclude={"salts"}),
         "inputs": inputs,
         "model": file_digest(model_folder / "manifest.json"),
+        "lineage": lineage,
         "outputs": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
         "exploration": result.summary["exploration"],
     }
     batch_id = f"{result.summary['as_of']}-{hashlib.sha256(seal(manifest)).hexdigest()[:16]}"
+    tracked = tracked_delivery(batch_id, result.summary, lineage, registered, out)
     # the rows are in the table but unseen until the folder stands; a failure of either undoes the rows
-    with contextlib.nullcontext() if to_table is None else writing(to_table, result.assignments, batch_id):
-        write_folder(out, {**files, "manifest.json": seal({**manifest, "batch_id": batch_id})})
+    with tracked as state, contextlib.nullcontext() if to_table is None else writing(to_table, result.assignments, batch_id):
+        write_folder(out, {**files, "manifest.json": seal({**manifest, "batch_id": batch_id, "tracking": state})})
 
 
 def _json(value: object) -> bytes:

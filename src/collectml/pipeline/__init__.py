@@ -5,7 +5,16 @@ single action. Model and evidence are saved together: what a committee reads is 
 """
 
 from .evidence import Evidence
-from .experiment import Experiment, PropensityResult, StrategyResult, read_experiment, run_experiment
+from .experiment import (
+    Experiment,
+    ExperimentData,
+    PropensityResult,
+    StrategyResult,
+    read_data,
+    read_experiment,
+    run_experiment,
+)
+from .promotion import GateRules, promotion_gates, unseen
 from .strategy_model import StrategyModel, load
 from .training import train
 from .tuning import tune
@@ -14,14 +23,19 @@ from .tuning_result import TrialRecord, TuningResult
 __all__ = [
     "Evidence",
     "Experiment",
+    "ExperimentData",
+    "GateRules",
     "PropensityResult",
     "StrategyModel",
     "StrategyResult",
     "TrialRecord",
     "TuningResult",
     "load",
+    "promotion_gates",
+    "read_data",
     "read_experiment",
     "run_experiment",
     "train",
     "tune",
+    "unseen",
 ]

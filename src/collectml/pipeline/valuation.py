@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,11 +12,11 @@ import pandas as pd
 from collectml.data import DecisionLog
 from collectml.evaluation import constant_policy, evaluate_policy
 from collectml.evaluation._decisions import as_accounts, net_outcome
-from collectml.policy import PricedActions, TreatmentPolicy
+from collectml.policy import Assignment, PricedActions, TreatmentPolicy
 
 from .strategy_model import StrategyModel
 
-__all__ = ["value_on"]
+__all__ = ["PlanOnLog", "plan_on", "value_on"]
 
 ESTIMATORS = ("dr", "snips", "ips")
 FEW_ACTIONS = 4
@@ -50,11 +51,8 @@ def value_on(
         Parts of :class:`~collectml.pipeline.Evidence`.
     """
     strategy = model.strategy
-    decisions = as_accounts(held_out, accounts)
-    priced = model.price(decisions)
-    scaled = strategy.without_randomisation().scaled(len(held_out) / portfolio_rows)
-    assignment = TreatmentPolicy(scaled, logged=model.logged).assign(priced, decisions, as_of=held_out.decided_at.max())
-    planned = assignment.planned()
+    plan = plan_on(held_out, model, accounts=accounts, portfolio_rows=portfolio_rows)
+    priced, assignment, policy = plan.priced, plan.assignment, plan.policy
     tables = {
         "assignment": assignment.by_action().reset_index(names="action"),
         "limits": assignment.limits(),
@@ -78,7 +76,6 @@ def value_on(
     if held_out.logging_propensity is None:
         facts["policy_value"] = {"refused": "the log holds no logging propensities"}
         return tables, facts
-    policy = _one_hot(planned, held_out)
     net, predicted = net_outcome(held_out, priced, strategy), priced.net.set_axis(held_out.X.index)[list(held_out.actions)]
     best = _best_single_action(held_out, net, strategy.control)
     baselines: dict[str, pd.DataFrame | Literal["logged"]] = {
@@ -103,6 +100,50 @@ def value_on(
         "ess": float(first["ess"]),
     }
     return tables, facts
+
+
+@dataclass(frozen=True)
+class PlanOnLog:
+    """What a model would have done with logged decisions.
+
+    Parameters
+    ----------
+    priced : PricedActions
+        Its prices of every action.
+    assignment : Assignment
+        Its plan within the limits of the decisions' share.
+    policy : DataFrame, decisions × actions
+        1 at the action it plans.
+    """
+
+    priced: PricedActions
+    assignment: Assignment
+    policy: pd.DataFrame
+
+
+def plan_on(log: DecisionLog, model: StrategyModel, *, accounts: pd.DataFrame | None, portfolio_rows: int) -> PlanOnLog:
+    """Plan logged decisions anew, under the limits of their share of the portfolio.
+
+    Parameters
+    ----------
+    log : DecisionLog
+        Decisions the model has not seen.
+    model : StrategyModel
+        Whose plan it is.
+    accounts : DataFrame, optional
+        Fields for the conditions, by ``account_id``.
+    portfolio_rows : int
+        Decisions the limits were written for.
+
+    Returns
+    -------
+    PlanOnLog
+    """
+    decisions = as_accounts(log, accounts)
+    priced = model.price(decisions)
+    scaled = model.strategy.without_randomisation().scaled(len(log) / portfolio_rows)
+    assignment = TreatmentPolicy(scaled, logged=model.logged).assign(priced, decisions, as_of=log.decided_at.max())
+    return PlanOnLog(priced, assignment, _one_hot(assignment.planned(), log))
 
 
 def _one_hot(planned: pd.Series, log: DecisionLog) -> pd.DataFrame:
