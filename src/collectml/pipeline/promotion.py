@@ -227,7 +227,7 @@ def _fairness(model: StrategyModel, assignment: Assignment, accounts: pd.DataFra
         table = by_group(group, {"harsh": harsh}).set_index("group")
         of_all = float(cast("float", table.loc["all", "harsh"]))
         # the interval's lower end: what chance alone may bring is nobody's fault
-        above = table.index[table["harsh_low"] > rules.harsh_ratio * of_all]
+        above = table.index[table["harsh_low"] > rules.harsh_ratio * of_all + 1e-9]
         faults += [f"{name} {g}: {table.loc[g, 'harsh']:.1%} against {of_all:.1%} of all" for g in above if g != "all"]
     compared = ", ".join(rules.groups) if rules.groups else "no groups, as mlflow.yaml says"
     return Gate("fairness", requirement, "; ".join(faults) or f"compared by {compared}", not faults)

@@ -174,10 +174,11 @@ def fetch(store: Store, name: str, version: str) -> tuple[Path, Origin]:
     with tempfile.TemporaryDirectory() as scratch, mlflow_quiet(), asking(store.uri):
         import mlflow
 
-        got = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)) / "artifacts" / "model"
-        if not (got / "manifest.json").is_file():
+        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch))
+        manifests = list((root / "artifacts").glob("*/manifest.json"))  # MLflow calls the folder what it was saved as
+        if len(manifests) != 1:
             raise ConfigurationError(f"{uri} is no collectml strategy model")
-        found = file_digest(got / "manifest.json")
+        got, found = manifests[0].parent, file_digest(manifests[0])
         if known not in ("", found):
             raise ArtifactError(f"{uri} is not what was registered: its manifest was altered")
         verify_folder(got)
