@@ -8,7 +8,7 @@ import importlib.metadata
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,8 @@ class BatchResult:
         What ``summary.json`` holds.
     folder : Path or None
         Where it was written; None for a dry run.
+    tracking : {"logged", "queued", "none"}
+        What became of the batch's run; ``"none"`` for a model that is not registered, and a dry run.
     """
 
     assignment: Assignment
@@ -63,6 +65,7 @@ class BatchResult:
     rejects: pd.DataFrame
     summary: dict[str, object]
     folder: Path | None
+    tracking: str = "none"
 
 
 def load_model(source: str | Path) -> tuple[StrategyModel, Path]:
@@ -199,7 +202,7 @@ def _run(
         sources = {"accounts": accounts, "capacity": capacity, "strategy": strategy, "tree": tree}
         try:
             digests = {name: _digests(source, given) for name, source in sorted(sources.items()) if source is not None}
-            _write(result, folder, registered, digests, out, to_table)
+            result = replace(result, tracking=_write(result, folder, registered, digests, out, to_table))
         except OSError as error:
             raise CollectMLError(f"{out} cannot be written ({error.strerror}); what stood there is untouched") from error
     return result
@@ -320,7 +323,7 @@ def _write(
     inputs: Mapping[str, Mapping[str, str]],
     out: Path,
     to_table: str | None,
-) -> None:
+) -> str:
     files = {"assignments.parquet": _parquet(result.assignments), "summary.json": _json(result.summary)}
     if len(result.rejects):
         files["rejects.parquet"] = _parquet(result.rejects)
@@ -341,6 +344,7 @@ def _write(
     # the rows are in the table but unseen until the folder stands; a failure of either undoes the rows
     with tracked as state, contextlib.nullcontext() if to_table is None else writing(to_table, result.assignments, batch_id):
         write_folder(out, {**files, "manifest.json": seal({**manifest, "batch_id": batch_id, "tracking": state})})
+        return state
 
 
 def _json(value: object) -> bytes:

@@ -63,3 +63,5 @@ def command(
     if len(result.rejects):
         click.echo(f"{len(result.rejects):,} rows were rejected, see rejects.parquet")
     click.echo("dry run: nothing was written" if dry_run else f"written to {out}")
+    if result.tracking == "queued":
+        click.echo("the tracking store is away: send the run later by collectml sync")
