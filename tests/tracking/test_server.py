@@ -199,6 +199,7 @@ def test_an_answer_that_is_lost_makes_no_second_run(here, server, monkeypatch, r
     batch_id = _manifest(here / "lost")["batch_id"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     assert len(_runs(batch_id)) == 1
-    assert run("sync").out == "1 runs sent\n"
+    done = run("sync")
+    assert (done.out, done.err) == ("1 runs sent\n", "")
     (found,) = _runs(batch_id)
     assert (found.info.status, found.data.metrics["accounts"]) == ("FINISHED", 300)

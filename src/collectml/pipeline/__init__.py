@@ -14,6 +14,7 @@ from .experiment import (
     read_experiment,
     run_experiment,
 )
+from .price_rule import PriceRule
 from .promotion import GateRules, promotion_gates, unseen
 from .strategy_model import StrategyModel, load
 from .training import train
@@ -25,6 +26,7 @@ __all__ = [
     "Experiment",
     "ExperimentData",
     "GateRules",
+    "PriceRule",
     "PropensityResult",
     "StrategyModel",
     "StrategyResult",
