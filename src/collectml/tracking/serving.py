@@ -13,8 +13,8 @@ __all__ = ["RequestRefused", "keep_rows_private"]
 
 APP = "mlflow.pyfunc.scoring_server.app"
 UNREADABLE = (
-    "the request cannot be read: send JSON with dataframe_split, dataframe_records or inputs, or CSV with a header, "
-    "in UTF-8; its content is not repeated here"
+    "the request cannot be read: send JSON in UTF-8 with dataframe_records or dataframe_split; "
+    "its content is not repeated here"
 )
 
 
