@@ -215,8 +215,9 @@ class ChannelResponseModel(BoosterModel):
             day = _typical_day(self.hours_[name])
             settings = np.array([(float(i), at) for at, _ in day])
             margins = predict_settings(self.booster_, encoded[~known], settings, raw=True, threads=thread_count(self.n_jobs))
-            for margin, (_, share) in zip(margins.T, day, strict=True):
-                out[~known, i] += share * self._calibrated(margin, i)
+            p = self._calibrated(margins.ravel(), i).reshape(margins.shape)
+            for at, (_, share) in enumerate(day):
+                out[~known, i] += share * p[:, at]
         return out
 
     def best_hour(self, X: pd.DataFrame | ArrayLike, channel: str) -> pd.Series:

@@ -17,6 +17,7 @@ from collectml.data import scoring_table
 from collectml.data.schema import inspect_table
 from collectml.data.screening import evidently_sound
 from collectml.errors import SchemaError
+from collectml.models import ChannelResponseModel, ComplaintModel
 from collectml.policy.value import price_arrays
 from collectml.strategy import permissions
 from collectml.strategy.eligibility import Expression, OneAccount
@@ -131,15 +132,20 @@ class PriceRule:
         recovered = np.where(self._columns >= 0, taught[:, self._columns], np.nan)
         reach: dict[str, Floats] = {}
         if model.channel_response is not None:
-            asked = model.channel_response
-            p = asked.predict_encoded(asked.encoder_.transform_one(fields))
-            reach = dict(zip(asked.channels_, p.T, strict=True))
+            p = model.channel_response.predict_encoded(self._encode(model.channel_response, fields, encoded))
+            reach = dict(zip(model.channel_response.channels_, p.T, strict=True))
         told: dict[str, Floats] = {}
         if model.complaints is not None:
-            p = model.complaints.predict_encoded(model.complaints.encoder_.transform_one(fields))
+            p = model.complaints.predict_encoded(self._encode(model.complaints, fields, encoded))
             told = dict(zip(model.complaints.actions_, p.T, strict=True))
         net, cost, minutes, complaints = price_arrays(model.strategy, recovered, reach=reach, complaints=told)
         return net, {"cost": cost, "minutes": minutes, "complaints": complaints}
+
+    def _encode(self, part: ChannelResponseModel | ComplaintModel, fields: Mapping[str, object], encoded: Floats) -> Floats:
+        """Encode for a part of the model; parts taught on the same columns and levels share the encoding."""
+        one, other = part.encoder_, self.model.uplift.encoder_
+        same = one.columns_ == other.columns_ and one.levels_ == other.levels_
+        return encoded if same else one.transform_one(fields)
 
     def _choose(
         self,

@@ -134,7 +134,9 @@ class Expression:
             Where kinds do not fit, such as text compared with a number.
         """
         true, _ = _truth(_evaluate(_parse(self.source), accounts, self.source), self.source)
-        return np.broadcast_to(true, (len(accounts),)).copy()
+        out = np.empty(len(accounts), dtype=bool)
+        out[...] = true
+        return out
 
 
 def _depth(node: ast.AST) -> int:
@@ -296,8 +298,7 @@ def _truth(value: _Value, source: str) -> tuple[NDArray[np.bool_], NDArray[np.bo
     if value.kind not in ("bool", "number"):
         raise ConfigurationError(f"condition {source!r} uses {value.kind} as a yes-or-no: compare it with something")
     known = np.asarray(value.known)
-    with np.errstate(invalid="ignore"):
-        data = np.asarray(value.data != 0)
+    data = np.asarray(value.data != 0)
     return data & known, ~data & known
 
 
