@@ -59,6 +59,11 @@ def plain(trained, tmp_path_factory):
     code = f"""
 import warnings; warnings.simplefilter("ignore")
 import mlflow, pandas as pd, sys
+import cloudpickle, joblib, pickle
+def refuse(*args, **kwargs):
+    raise AssertionError("a pickle was about to be read")
+pickle.loads = pickle.load = cloudpickle.loads = cloudpickle.load = refuse
+pickle.Unpickler = pickle._Unpickler = type("Refused", (), {{"__init__": refuse}})
 mlflow.set_tracking_uri("sqlite:///{trained.root / "data" / "mlflow.db"}")
 model = mlflow.pyfunc.load_model("models:/{NAME}@champion")
 accounts = pd.read_parquet({str(trained.accounts)!r})
