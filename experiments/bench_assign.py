@@ -33,7 +33,9 @@ os.environ.update(THREADS)  # before NumPy is loaded
 
 import numpy as np  # noqa: E402
 
-from collectml.policy import solve_assignment  # noqa: E402
+from collectml.policy import AssignmentSolution, solve_assignment  # noqa: E402
+from collectml.policy._read import read  # noqa: E402
+from collectml.policy.sweep import solve_along  # noqa: E402
 
 MIB = 1024**2
 
@@ -159,6 +161,24 @@ def ours(title: str, instance: dict[str, Any], baseline: int) -> tuple[float, fl
     return cpu, solution.value
 
 
+def frontier(instance: dict[str, Any], swept: int, points: int, cpu: float) -> None:
+    """Print what a sweep of one limit takes, from half of its bound to one and a half, in solutions of the same problem."""
+    bounds = np.linspace(0.5, 1.5, points) * instance["upper"][swept]
+
+    def sweep() -> list[AssignmentSolution | None]:
+        read_once = read(**instance, lower=None, customer=None, contact=None, names=None)
+        return solve_along(read_once, swept, bounds.tolist(), 1e-6)
+
+    found, wall, used = timed(sweep, 1)
+    solved = [s for s in found if s is not None]
+    scarce = sum(s.shadow_prices[swept] > 0 for s in solved)
+    print(
+        f"  frontier of limit {swept}, {points} bounds ({scarce} of them scarce): {wall:.2f} s, {used:.2f} s of processor = "
+        f"{used / cpu:.1f} solutions; largest gap {max(s.gap for s in solved):.1e}",
+        flush=True,
+    )
+
+
 def versus(name: str, python: str, method: str, instance: dict[str, Any], limit: float, cpu: float, value: float) -> None:
     """Print how another solver compares."""
     found = peer(python, method, instance, limit)
@@ -186,6 +206,9 @@ def main() -> None:
     parser.add_argument("--highs", action="store_true", help="HiGHS' simplex and interior point too (minutes)")
     parser.add_argument("--ortools", metavar="PYTHON", help="a Python with ortools and scipy: PDLP too")
     parser.add_argument("--maq", metavar="PYTHON", help="a Python with maq: one budget too")
+    parser.add_argument(
+        "--frontier", type=int, metavar="POINTS", help="sweep the agent minutes, and the budget, at so many bounds"
+    )
     parser.add_argument("--peers-up-to", type=int, default=100_000, help="accounts up to which general solvers are tried")
     parser.add_argument("--time-limit", type=float, default=600.0, help="seconds after which a peer is cut off")
     asked = parser.parse_args()
@@ -199,6 +222,8 @@ def main() -> None:
         instance["usage"] = [c.astype(asked.dtype, copy=False) for c in instance["usage"]]
         title = f"{n:,} accounts x {asked.actions} actions x {asked.limits} limits, seed {asked.seed}, {asked.dtype}"
         cpu, value = ours(title, instance, baseline)
+        for swept in (0, 1) if asked.frontier else ():
+            frontier(instance, swept, asked.frontier, cpu)
         if n <= asked.peers_up_to:
             if asked.ortools:
                 versus("PDLP to 1e-6", asked.ortools, "pdlp", instance, asked.time_limit, cpu, value)

@@ -106,7 +106,7 @@ def write_accounts(path: Path, rows: int, block: int = 250_000) -> str:
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table, row_group_size=65_536)
         own = portfolio.capacity
-        capacity = own if capacity is None else capacity.assign(upper=capacity["upper"] + own["upper"])
+        capacity = own if capacity is None else capacity.assign(capacity=capacity["capacity"] + own["capacity"])
         as_of = f"{portfolio.as_of:%Y-%m-%d}"
     writer.close()
     capacity.to_parquet(path.with_name("capacity.parquet"))

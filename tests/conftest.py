@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import pwd
@@ -13,10 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 
 from collectml.cli import main
+from collectml.tracking.store import mlflow_quiet
+
+# `make test` tries the same examples every time, so that what fails is what was changed; `make test-all` looks for new ones
+hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("new", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +63,50 @@ class Trained:
         return self.root / "strategy.yaml"
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Make a folder in whichever worker asks first; the others wait for it and copy it, so that none sees another's writes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    source, mine = shared / f"{name}-source", base / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (source / "done").exists():
+            source.mkdir()
+            make(source)
+            (source / "done").touch()
+    return Path(shutil.copytree(source, mine))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store in which MLflow has made its tables and nothing else: that takes it longer than all we write there."""
+
+    def make(root: Path) -> None:
+        with mlflow_quiet():
+            import mlflow
+
+            mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}").search_experiments()
+
+    return made_once(tmp_path_factory, "empty_store", make) / "mlflow.db"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Path:
+    """A folder to work in, with a store of its own."""
+    (tmp_path / "data").mkdir()
+    shutil.copy(empty_store, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Train the shipped card strategy on 6,000 simulated decisions, through the command line and into a real MLflow store."""
-    root = tmp_path_factory.mktemp("trained")
+    root = made_once(tmp_path_factory, "trained", _train)
+    return Trained(root, root / "card.yaml", (root / "said").read_text(encoding="utf-8"))
+
+
+def _train(root: Path) -> None:
     shipped = Path(__file__).parents[1] / "experiments" / "card_early_stage.yaml"
     content = yaml.safe_load(shipped.read_text(encoding="utf-8"))
     content["data"]["accounts"] = 6_000
@@ -69,7 +117,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     with contextlib.chdir(root), contextlib.redirect_stdout(said), pytest.raises(SystemExit) as stop:
         main(["train", "--config", str(config)])
     assert stop.value.code == 0
-    return Trained(root, config, said.getvalue())
+    (root / "said").write_text(said.getvalue(), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from collectml.errors import CollectMLError
 
-__all__ = ["exclusive", "write_file", "write_folder"]
+__all__ = ["exclusive", "staging", "write_file", "write_folder"]
 
 AT_WORKING_DIRECTORY, EXCHANGE = -100, 2  # of renameat2
 
@@ -53,6 +53,31 @@ def exclusive(target: str | Path) -> Iterator[None]:
         for parent in made:
             with contextlib.suppress(OSError):  # something stands in it
                 parent.rmdir()
+
+
+@contextlib.contextmanager
+def staging(target: str | Path | None) -> Iterator[Path]:
+    """Give a folder to work in on the file system of a target; a killed process' one is cleared by :func:`exclusive`.
+
+    Parameters
+    ----------
+    target : str or Path, optional
+        The folder that will be written; the system's place for temporary files where there is none.
+
+    Yields
+    ------
+    Path
+        Gone when the block ends.
+    """
+    if target is None:
+        folder = Path(tempfile.mkdtemp(prefix="collectml-"))
+    else:
+        target = Path(target)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
+    try:
+        yield folder
+    finally:
+        _remove(folder)
 
 
 def write_folder(target: str | Path, files: Mapping[str, bytes | Path]) -> None:

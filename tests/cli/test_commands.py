@@ -187,11 +187,12 @@ def test_report_is_one_page_that_asks_nothing_of_the_outside(run, trained, tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == ["committee.html", "committee.json"]
 
 
-def test_own_log_from_files(run, tmp_path, monkeypatch, trained):
+@pytest.mark.slow
+@pytest.mark.usefixtures("home")
+def test_own_log_from_files(run, trained):
     """The way of a newcomer with data of their own: logs as Parquet, an experiment file, train, assign."""
     import yaml
 
-    monkeypatch.chdir(tmp_path)
     assert run("simulate", "--accounts", 4000, "--out", "book", "--seed", 5).code == 0
     content = yaml.safe_load(trained.config.read_text(encoding="utf-8"))
     content["name"] = "own"
@@ -208,11 +209,10 @@ def test_own_log_from_files(run, tmp_path, monkeypatch, trained):
     assert len(pd.read_parquet("tonight/assignments.parquet")) == 4000
 
 
-def test_demo(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_demo(run, home):
     result = run("demo", "--accounts", 2000, "--out", "demo")
     assert result.code == 0, result.err
     for word in ("What was assigned", "What each limit costs", "against the rules", "perfect foresight", "Report", "MLflow"):
         assert word in result.out
     for path in ("demo/report.html", "demo/assignments/assignments.parquet", "data/mlflow.db"):
-        assert (tmp_path / path).is_file()
+        assert (home / path).is_file()

@@ -65,7 +65,7 @@ def test_killed_at_a_stage_the_old_output_stands_and_a_second_run_gives_the_same
     out = tmp_path / "out"
     out.mkdir()
     (out / "old.txt").write_text("of yesterday", encoding="utf-8")
-    for stage in ("reading accounts", "scoring and assigning", "writing"):
+    for stage in ("reading model and strategy", "reading and scoring accounts", "assigning", "checking and writing"):
         process = child(out, stage, "kill")
         process.communicate(timeout=300)
         assert process.returncode == -signal.SIGKILL
@@ -76,10 +76,10 @@ def test_killed_at_a_stage_the_old_output_stands_and_a_second_run_gives_the_same
 
 
 def test_a_second_batch_on_the_same_output_is_refused(tmp_path, batch, child):
-    process = child(tmp_path / "out", "reading accounts", "wait")
+    process = child(tmp_path / "out", "reading and scoring accounts", "wait")
     try:
         for line in process.stdout:
-            if line.startswith("reading accounts"):
+            if line.startswith("reading and scoring accounts"):
                 break
         second = batch(tmp_path / "out")
         assert second.code == 1

@@ -64,4 +64,5 @@ def decisions() -> pd.DataFrame:
     frame["account_id"] = 5000 + np.arange(n) % 200
     frame["customer_id"] = frame["account_id"] // 2
     frame["decided_at"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(20 * (np.arange(n) // 200), unit="D")
+    frame["features_as_of"] = frame["decided_at"] - pd.to_timedelta(np.arange(n) % 3, unit="D")
     return frame

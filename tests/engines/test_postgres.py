@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 psycopg = pytest.importorskip("psycopg") if not os.environ.get("COLLECTML_REQUIRE_POSTGRES") else __import__("psycopg")
 
 from collectml.engines import postgres  # noqa: E402
-from collectml.engines.postgres import read_accounts, writing  # noqa: E402
+from collectml.engines.local import as_frame  # noqa: E402
+from collectml.engines.postgres import table_batches, writing  # noqa: E402
 from collectml.errors import ConfigurationError, SchemaError, ServiceUnavailableError  # noqa: E402
 
 DAY = "2026-06-30"
@@ -49,6 +51,10 @@ def accounts_table(server, trained) -> pd.DataFrame:
 def _words(trained, accounts: object, out: Path, *more: str) -> list[str]:
     words = ["score-and-assign", "--accounts", accounts, "--out", out, "--as-of", DAY, "--model", trained.model]
     return [str(w) for w in [*words, "--capacity", trained.capacity, *more]]
+
+
+def read_accounts(place: str) -> pd.DataFrame:
+    return as_frame(pa.Table.from_batches(table_batches(place)))
 
 
 def test_types_and_missing_values_come_through(server, monkeypatch):
@@ -92,14 +98,14 @@ def test_a_table_gives_the_assignments_of_the_file_and_gets_them_back_once(
 def test_rows_are_seen_only_with_the_folder(server):
     rows = pd.DataFrame({"account_id": [1, 2], "action": ["sms", "call"], "value": [0.1, 1e-300]})
     place = f"{server}#half"
-    with pytest.raises(OSError, match="full"), writing(place, rows, "b1"):
+    with pytest.raises(OSError, match="full"), writing(place, [pa.Table.from_pandas(rows)], "b1"):
         raise OSError("disk full")
     assert _run(server, "SELECT to_regclass('half')") == [(None,)]
-    with writing(place, rows, "b1"):
+    with writing(place, [pa.Table.from_pandas(rows)], "b1"):
         assert _run(server, "SELECT to_regclass('half')") == [(None,)], "seen before it is whole"
-    with writing(place, rows.head(1), "b2"), contextlib.suppress(ZeroDivisionError):
+    with writing(place, [pa.Table.from_pandas(rows.head(1))], "b2"), contextlib.suppress(ZeroDivisionError):
         pass
-    with writing(place, rows, "b1"):
+    with writing(place, [pa.Table.from_pandas(rows)], "b1"):
         pass
     assert _run(server, "SELECT batch_id, count(*) FROM half GROUP BY 1 ORDER BY 1") == [("b1", 2), ("b2", 1)]
     assert _run(server, "SELECT value FROM half WHERE batch_id = 'b1' ORDER BY account_id") == [(0.1,), (1e-300,)]
@@ -107,8 +113,8 @@ def test_rows_are_seen_only_with_the_folder(server):
 
 def test_a_killed_writer_leaves_no_row(server):
     script = (
-        "import os, sys, pandas as pd; from collectml.engines.postgres import writing\n"
-        "with writing(sys.argv[1], pd.DataFrame({'account_id': [1], 'action': ['sms']}), 'b'): os.kill(os.getpid(), 9)"
+        "import os, sys, pyarrow as pa; from collectml.engines.postgres import writing\n"
+        "with writing(sys.argv[1], [pa.table({'account_id': [1], 'action': ['sms']})], 'b'): os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", script, f"{server}#killed"], check=False)
     assert done.returncode == -signal.SIGKILL

@@ -11,6 +11,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "notebooks"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda p: p.stem)
 # jupyter_client and its websocket helpers warn about their own event loops on some Pythons
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -44,6 +44,7 @@ def test_saved_and_loaded_gives_the_same_bits(model, accounts, tmp_path):
     assert again.evidence.facts == model.evidence.facts
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_model(trained, model, accounts):
     from collectml.pipeline import read_experiment, run_experiment
 
@@ -147,20 +148,15 @@ def test_a_control_hardly_ever_logged_is_refused(portfolio, strategy):
         cm.train(cm.DecisionLog(few, actions=strategy.action_names), strategy)
 
 
-def test_an_action_without_evidence_is_blocked_not_extrapolated(portfolio, strategy):
-    rows = portfolio.decisions
+def test_without_evidence_nothing_is_extrapolated_and_without_propensities_nothing_is_valued(portfolio, strategy):
+    rows = portfolio.decisions.drop(columns="logging_propensity")
     few = rows[(rows["action"] != "letter") | (np.arange(len(rows)) % 10 == 0)]
     spec = strategy.model_copy(update={"min_logged": 100})
-    model = cm.train(cm.DecisionLog(few, actions=spec.action_names), spec, random_state=1, n_jobs=2)
+    log = cm.DecisionLog(few, actions=spec.action_names, logging_propensity=None)
+    model = cm.train(log, spec, random_state=1, n_jobs=2)
     assert model.score(portfolio.accounts)["letter"].isna().all()
     frame = model.assign(portfolio.accounts, as_of=portfolio.as_of).frame()
     assert not (frame["action"] == "letter").any()
-
-
-def test_a_log_without_propensities_trains_and_says_what_it_cannot(portfolio, strategy):
-    rows = portfolio.decisions.drop(columns="logging_propensity")
-    log = cm.DecisionLog(rows, actions=strategy.action_names, logging_propensity=None)
-    model = cm.train(log, strategy.model_copy(update={"min_logged": 100}), random_state=1, n_jobs=2)
     assert "policy_value" not in model.evidence.tables
     assert "no logging propensities" in model.evidence.facts["policy_value"]["refused"]
 

@@ -233,7 +233,7 @@ def test_optuna_is_loaded_only_when_a_study_is_asked_for():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_experiment_file_asks_for_it_and_trials_become_child_runs(log, tmp_path, monkeypatch, run, pretender, trained):
+def test_the_experiment_file_asks_for_it_and_trials_become_child_runs(log, home, monkeypatch, run, pretender, trained):
     """Through the command line: what is tuned on, what training then uses, the evidence, and the runs in a real store."""
     found = dataclasses.replace(tune(log, trials=7, random_state=2), params={"n_estimators": 60, "folds": 2})
     asked = {}
@@ -248,7 +248,6 @@ def test_the_experiment_file_asks_for_it_and_trials_become_child_runs(log, tmp_p
 
     monkeypatch.setattr(experiment, "tune", pretended)
     monkeypatch.setattr(experiment, "train", remembered)
-    monkeypatch.chdir(tmp_path)
     content = yaml.safe_load(trained.config.read_text(encoding="utf-8"))
     content["tuning"] = {"trials": 7, "minutes": 5, "objective": "dr_loss"}
     Path("card.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

@@ -8,7 +8,8 @@ import pytest
 
 from collectml.errors import ConfigurationError, InfeasibleStrategyError
 from collectml.policy import TreatmentPolicy, price_actions, solve_assignment
-from collectml.policy.sweep import SweepProblem, _narrowed, _Part, solve_along
+from collectml.policy._read import read
+from collectml.policy.sweep import solve_along
 from collectml.strategy import Strategy
 
 ACTIONS = [
@@ -160,51 +161,38 @@ def larger(seed, coupled):
     usage = [minutes, np.array([0.0, 0.1, 0.4, 0.0]), np.array([0.0, 0, 0, 1])]
     eligible = rng.random((n, 4)) < 0.9
     eligible[:, 0] = True
-    customer = np.where(rng.random(n) < 0.3, rng.integers(0, n, n), np.arange(n)) if coupled else None
-    upper = np.array([6000.0, 900.0, 700.0])
-    return SweepProblem(
-        values, usage, np.full(3, -np.inf), upper, eligible, customer, np.arange(4) > 0, rng.permutation(n).astype(float),
-        ("minutes", "money", "pieces"), 0, 1e-5,
-    )  # fmt: skip
+    contact = {"customer": None, "contact": None}
+    if coupled:
+        contact = {
+            "customer": np.where(rng.random(n) < 0.3, rng.integers(0, n, n), np.arange(n)),
+            "contact": np.arange(4) > 0,
+        }
+    tie = rng.permutation(n).astype(float)
+    return {"values": values, "usage": usage, "eligible": eligible, "tie_key": tie, **contact}
 
 
 @pytest.mark.parametrize("coupled", [False, True])
-def test_rows_that_are_fixed_keep_their_action_at_every_price_in_the_box(coupled):
-    """Truth by solving without limits at prices drawn from the box: fixed rows never move."""
-    problem = larger(1, coupled)
-    rng = np.random.default_rng(2)
-    centre, box = np.array([1.2, 3.0, 0.5]), np.array([0.2, 0.4, 0.3])
-    part = _narrowed(problem, _Part.whole(problem), centre, box)
-    fixed = np.ones(len(problem.values), dtype=bool)
-    fixed[part.rows] = False
-    assert 0.2 < fixed.mean() < 0.98
-    for _ in range(6):
-        price = centre + rng.choice([-1.0, 1.0], 3) * box * rng.uniform(0.5, 1, 3)
-        charged = problem.values - sum(p * c for p, c in zip(price, problem.usage, strict=True))
-        contact = {"customer": problem.customer, "contact": problem.contact} if coupled else {}
-        free = solve_assignment(
-            charged, usage=[np.zeros(4)], upper=[1], eligible=problem.eligible, tie_key=problem.tie, **contact
-        )
-        assert (free.action[fixed] == part.action[fixed]).all()
-
-
-@pytest.mark.parametrize("coupled", [False, True])
-def test_parts_lead_to_what_the_whole_leads_to(coupled):
-    problem = larger(3, coupled)
+def test_points_that_follow_on_are_as_good_as_solutions_of_their_own(coupled):
+    problem, upper = larger(3, coupled), np.array([6000.0, 900.0, 700.0])
     bounds = np.linspace(4000, 7000, 9)
-    points = solve_along(problem, bounds.tolist())
+    points = solve_along(read(**problem, upper=upper, lower=None, names=None), 0, bounds.tolist(), 1e-5)
     for bound, point in list(zip(bounds, points, strict=True))[1::3]:
-        contact = {"customer": problem.customer, "contact": problem.contact} if coupled else {}
-        upper = np.r_[bound, problem.upper[1:]]
-        whole = solve_assignment(
-            problem.values, usage=problem.usage, upper=upper, eligible=problem.eligible, tie_key=problem.tie, gap=1e-5, **contact
-        )  # fmt: skip
+        limits = np.r_[bound, upper[1:]]
+        whole = solve_assignment(**problem, upper=limits, gap=1e-5)
         assert point.upper_bound >= whole.value - 1e-9 * whole.value
         assert whole.upper_bound >= point.value - 1e-9 * whole.value
-        assert (point.usage <= upper * (1 + 1e-9)).all()
+        assert (point.usage <= limits * (1 + 1e-9)).all()
         rows = np.arange(len(point.action))
-        assert point.value == pytest.approx(problem.values[rows, point.action].sum())
-        assert problem.eligible[rows, point.action].all()
+        assert point.value == pytest.approx(problem["values"][rows, point.action].sum())
+        assert problem["eligible"][rows, point.action].all()
         if coupled:
-            contacted = problem.customer[problem.contact[point.action]]
+            contacted = problem["customer"][problem["contact"][point.action]]
             assert len(np.unique(contacted)) == len(contacted)
+
+
+def test_a_limit_in_whole_pieces_is_swept_in_whole_pieces():
+    problem = larger(4, False)
+    bounds = [500.7, 501.2]
+    points = solve_along(read(**problem, upper=[np.inf, np.inf, 0.0], lower=None, names=None), 2, bounds, 1e-6)
+    assert [p.usage[2] for p in points] == [500, 501]
+    assert points[1].value > points[0].value

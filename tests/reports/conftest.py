@@ -12,7 +12,10 @@ import pytest
 
 from collectml.pipeline.evidence import Evidence
 from collectml.policy import Assignment, TreatmentPolicy
+from collectml.reports import CommitteeReport
 from collectml.strategy import Strategy
+
+from .complete import cases, fill, with_fields
 
 ACTIONS = ["no_action", "sms", "call"]
 BASELINES = ["today's policy (as logged)", "no_action for all"]
@@ -169,6 +172,14 @@ def model(strategy: Strategy) -> Model:
     return Model(strategy, Evidence(evidence_facts(), evidence_tables()))
 
 
+@pytest.fixture
+def complete(model: Model, assignment: Assignment, accounts: pd.DataFrame, values: pd.DataFrame) -> CommitteeReport:
+    """A report with everything in it: evidence, cases, a champion; a test may change its model's evidence and its cases."""
+    fill(model.evidence.tables, model.evidence.facts)
+    theirs = TreatmentPolicy(model.strategy).assign(values[ACTIONS] * [1.0, 1.05, 0.9], accounts, as_of="2026-06-30")
+    return CommitteeReport(model, assignment, accounts=with_fields(accounts), cases=cases(), champion=theirs)
+
+
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
 
@@ -237,6 +248,18 @@ class Page(HTMLParser):
 
     def table(self, caption: str) -> ReadTable:
         return next(t for t in self.tables if t.caption == caption)
+
+    def assert_self_contained(self) -> None:
+        active = ("script", "iframe", "object", "embed", "link", "base", "form", "img", "audio", "video", "foreignobject")
+        assert not self.all(*active)
+        for node in self.nodes:
+            reaching = {"src", "srcset", "action", "data", "background"}
+            assert not [a for a in node.attributes if a.startswith("on") or a in reaching]
+            assert node.attributes.get("href", "#").startswith("#")
+            assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", " ".join(node.attributes.values()))
+        for style in self.all("style"):
+            assert "@import" not in style.text
+            assert "url(" not in style.text
 
     @property
     def visible(self) -> str:

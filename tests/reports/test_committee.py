@@ -11,16 +11,13 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 
 import collectml as cm
 from collectml.policy import TreatmentPolicy
-from collectml.reports import BrokenIdentityError, CommitteeReport
+from collectml.reports import BrokenIdentityError, CommitteeReport, charts
 from collectml.reports.render import to_html
-
-EVIL = """<script>alert('x')</script>"><img src=http://evil.example/x onerror="alert(1)">&amp; $x^2$ \u202e減免方案 é"""
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +39,8 @@ def either(request):
     return request.getfixturevalue("page" if request.param == "by hand" else "trained_page")
 
 
-def assert_self_contained(page):
-    assert not page.all(
-        "script", "iframe", "object", "embed", "link", "base", "form", "img", "audio", "video", "foreignobject"
-    )
-    for node in page.nodes:
-        assert not [
-            a for a in node.attributes if a.startswith("on") or a in {"src", "srcset", "action", "data", "background"}
-        ]
-        assert node.attributes.get("href", "#").startswith("#")
-        assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", " ".join(node.attributes.values()))
-    for style in page.all("style"):
-        assert "@import" not in style.text
-        assert "url(" not in style.text
-
-
 def test_it_is_one_file_that_loads_nothing(either):
-    assert_self_contained(either)
+    either.assert_self_contained()
     assert "http" not in either.html
     assert "javascript:" not in either.html.lower()
     assert 20_000 < len(either.html.encode()) < 400_000
@@ -148,6 +130,7 @@ def test_the_same_input_gives_the_same_bytes(model, assignment, tmp_path):
 
     report = CommitteeReport(model, assignment)
     first = report.to_html(tmp_path / "a.html").read_bytes()
+    charts._draw.cache_clear()
     with mpl.rc_context({"axes.facecolor": "black", "lines.linewidth": 9, "font.size": 30, "svg.hashsalt": None}):
         assert CommitteeReport(model, assignment).to_html(tmp_path / "b.html").read_bytes() == first
     assert to_html(json.loads(json.dumps(report.payload()))).encode() == first
@@ -184,61 +167,6 @@ def test_no_account_of_a_trained_strategy_reaches_the_page(trained_page, trained
         assert not ids & words
 
 
-def evil_model(model, strategy):
-    tables = model.evidence.tables
-    tables["drivers"]["feature"] = [EVIL + str(i) for i in range(len(tables["drivers"]))]
-    tables["policy_value"]["baseline"] = np.repeat([EVIL, EVIL + "2"], 2)
-    tables["policy_value"]["note"] = EVIL
-    tables["effects"]["action"] = tables["support"]["action"] = [EVIL, EVIL + "1", "y" * 5_000]
-    tables["support"]["supported"] = [True, True, False]
-    model.evidence.facts["settings"]["learner"] = EVIL
-    model.evidence.facts["log"]["digest"] = EVIL
-    # names are refused when a strategy is read; here they come from somewhere that never asked
-    actions = [
-        a if i == 0 else a.model_copy(update={"name": f"{EVIL}{i}" + "z" * 900 * (i - 1)})
-        for i, a in enumerate(strategy.actions)
-    ]
-    limits = [x.model_copy(update={"name": EVIL + x.name, "description": EVIL, "actions": ()}) for x in strategy.limits[1:2]]
-    conditions = [c.model_copy(update={"name": EVIL, "cite": EVIL}) for c in strategy.conditions]
-    changed = {
-        "name": EVIL,
-        "version": EVIL,
-        "actions": tuple(actions),
-        "limits": tuple(limits),
-        "conditions": tuple(conditions),
-    }
-    return replace(model, strategy=strategy.model_copy(update=changed))
-
-
-def test_what_is_malicious_is_only_text(model, strategy, values, accounts, tmp_path, read):
-    evil = evil_model(model, strategy)
-    ids = [EVIL + str(i) for i in range(len(accounts))]
-    named = values.set_axis(list(evil.strategy.action_names), axis="columns").set_axis(pd.Index(ids), axis="index")
-    assignment = TreatmentPolicy(evil.strategy).assign(named, accounts.assign(account_id=ids), as_of="2026-06-30")
-    page = read(CommitteeReport(evil, assignment, title=EVIL).to_html(tmp_path / "evil.html").read_text(encoding="utf-8"))
-    assert_self_contained(page)
-    assert "<script" not in page.html
-    assert "<img" not in page.html
-    assert "\u202e" not in page.html
-    shown = EVIL.replace("\u202e", "")
-    assert page.all("h1")[0].text == shown  # all of it is there to be read, as text
-    assert shown in page.table("Drivers of the effect").column("Feature")[0]
-    assert page.table("Actions").column("Action")[1] == shown + "1"
-    assert max(len(cell) for table in page.tables for cell in table.rows for cell in cell) <= 300
-    assert any("<script>alert('x')</script>" in drawing.text for drawing in page.all("svg"))
-    assert len(page.html) < 400_000
-    assert len(page.all("svg")) == 5
-
-
-def test_names_that_are_no_names_never_become_a_strategy(strategy):
-    from collectml.strategy import Strategy
-
-    content = strategy.model_dump(mode="json")
-    content["actions"][1]["name"] = EVIL
-    with pytest.raises(ValueError, match="should match pattern"):
-        Strategy.model_validate(content)
-
-
 MISSING = {
     "policy_value": (["Value by comparison and estimator"], "The value of the policy is not known: it was not evaluated"),
     "calibration": (
@@ -246,7 +174,10 @@ MISSING = {
         "Calibration: not computed, the evidence saved with the model holds no table of it",
     ),
     "effects": (
-        ["What each action is expected to change on average, against the control"],
+        [
+            "What each action is expected to change on average, against the control",
+            "What is left of each action's mean net value if it brings less than estimated",
+        ],
         "Mean effects by action: not computed",
     ),
     "drivers": (["Drivers of the effect"], "Not computed: the evidence saved with the model holds no drivers"),

@@ -7,58 +7,21 @@ import json
 import re
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
+import pypdf
 import pytest
 
 from collectml.errors import ArtifactError, ConfigurationError
 from collectml.evaluation.groups import by_group
 from collectml.pipeline.verify import verify_report
-from collectml.reports import BrokenIdentityError, CommitteeReport, MissingTranslationError, payload_digest
+from collectml.reports import Approval, BrokenIdentityError, CommitteeReport, MissingTranslationError, payload_digest
 from collectml.reports.render import to_html
-from collectml.reports.words import Words, _locale
-
-CASE = {
-    "case": 1,
-    "rule": "typical",
-    "action": "call",
-    "other": "sms",
-    "margin": 3.0,
-    "parts": {"Payment history": 5.0, "(cost)": -2.0},
-    "changed": [{"field": "arrears", "from": 100, "to": 50}],
-    "changed_action": "sms",
-}
-MEAN = {"action": "call", "accounts": 5, "against": "sms", "margin": 3.0, "parts": {"Payment history": 5.0, "(cost)": -2.0}}
+from collectml.reports.words import Words, locale
 
 
 @pytest.fixture
-def cases():
-    return {"cases": [dict(CASE)], "by_action": [dict(MEAN)]}
-
-
-@pytest.fixture
-def report(model, assignment, accounts, cases):
-    extra = accounts.assign(days_past_due=np.arange(400) % 100, balance=10.0, region=np.where(np.arange(400) < 20, "x", "y"))
-    return CommitteeReport(model, assignment, accounts=extra, cases=cases)
-
-
-def scores(model):
-    """Scores whose metrics are what the evidence says."""
-    rng = np.random.default_rng(0)
-    p = rng.uniform(0.05, 0.95, 600)
-    paid = (rng.random(600) < p).astype(float)
-    tenth = pd.Series(p).rank().sub(1).floordiv(60)
-    by = pd.DataFrame({"p": p, "paid": paid}).groupby(tenth).mean()
-    model.evidence.tables["scores"] = pd.DataFrame({"predicted": p, "paid": paid})
-    model.evidence.tables["calibration"]["predicted"] = by["p"].to_numpy()
-    model.evidence.tables["calibration"]["observed"] = by["paid"].to_numpy()
-    from sklearn.metrics import roc_auc_score
-
-    model.evidence.facts["propensity_to_pay"] |= {
-        "auc": float(roc_auc_score(paid, p)),
-        "brier": float(np.mean((p - paid) ** 2)),
-    }
-    model.evidence.tables["uplift_tenths"] = pd.DataFrame({"n": [60] * 10})
+def report(complete):
+    return complete
 
 
 def broken(report, words):
@@ -66,18 +29,18 @@ def broken(report, words):
         report.payload()
 
 
-def test_parts_that_miss_the_margin(report, cases):
-    cases["cases"][0]["parts"] = {"Payment history": 5.01, "(cost)": -2.0}
+def test_parts_that_miss_the_margin(report):
+    report.cases["cases"][0]["parts"] = {"Payment history": 5.01, "(cost)": -2.0}
     broken(report, "parts of each margin add up to it")
 
 
-def test_a_counterfactual_that_changes_nothing(report, cases):
-    cases["cases"][0]["changed_action"] = "call"
+def test_a_counterfactual_that_changes_nothing(report):
+    report.cases["cases"][0]["changed_action"] = "call"
     broken(report, "each smallest change leads to another action")
 
 
-def test_a_negative_margin(report, cases):
-    cases["by_action"][0] |= {"margin": -7.0, "parts": {"(cost)": -7.0}}
+def test_a_negative_margin(report):
+    report.cases["by_action"][0] |= {"margin": -7.0, "parts": {"(cost)": -7.0}}
     broken(report, "no case has a negative margin")
 
 
@@ -92,8 +55,6 @@ def test_a_negative_margin(report, cases):
     ],
 )
 def test_metrics_that_are_not_those_of_the_scores(report, model, change, words):
-    scores(model)
-    model.evidence.facts["assessment"] = {}
     change(model)
     broken(report, words)
 
@@ -113,10 +74,10 @@ def test_an_action_that_no_condition_allows(report, assignment):
 
 
 def test_a_failed_gate_forbids_approval_and_owners_end_the_draft(model, assignment):
-    approved = CommitteeReport(model, assignment, owners=["A", "B", "C"], due="2026-08-01", expires="2026-12-31").payload()
+    approved = CommitteeReport(model, assignment, approval=Approval(["A", "B", "C"], "2026-08-01", "2026-12-31")).payload()
     assert approved["decision"]["recommendation"] == "approve"
     assert not approved["decision"]["draft"]
-    missing = CommitteeReport(model, assignment, owners=["A", "B"], due="2026-08-01", expires="2026-12-31").payload()
+    missing = CommitteeReport(model, assignment, approval=Approval(["A", "B"], "2026-08-01", "2026-12-31")).payload()
     assert missing["decision"]["draft"]
     model.evidence.facts["policy_value"]["ess"] = 10.0
     model.evidence.tables["policy_value"]["ess"] = 10.0
@@ -145,7 +106,7 @@ def test_a_missing_translation_fails():
 
 
 def test_every_translation_keeps_its_slots():
-    exact, slotted = _locale()
+    exact, slotted = locale()
     assert all(exact.values())
     for pattern, chinese in slotted:
         assert set(pattern.groupindex) == set(re.findall(r"\{(\w+)\}", chinese))
@@ -154,7 +115,9 @@ def test_every_translation_keeps_its_slots():
 def test_what_is_written_verifies_and_one_byte_does_not(report, assignment, tmp_path):
     report.to_json(tmp_path / "report.json")
     assignment.frame().to_parquet(tmp_path / "assignments.parquet")
-    assert len(verify_report(tmp_path, again=assignment)) == 5
+    checked = verify_report(tmp_path, again=assignment)
+    assert checked[-1] == "the model assigns the same again"
+    assert len(checked) > 10
     changed = assignment.frame()
     changed.loc[3, "value"] += 0.001
     changed.to_parquet(tmp_path / "assignments.parquet")
@@ -169,17 +132,34 @@ def test_what_is_written_verifies_and_one_byte_does_not(report, assignment, tmp_
     assert payload_digest(payload)[:16] == payload["report_id"]
 
 
-def test_pdf_has_pages_and_chinese_that_can_be_read_back(report, tmp_path):
-    pypdf = pytest.importorskip("pypdf")
-    pages = pypdf.PdfReader(report.to_pdf(tmp_path / "r.pdf", language="zh-CN")).pages
-    assert len(pages) > 3
-    assert "决策单" in pages[0].extract_text()
+@pytest.mark.parametrize("language", ["zh-CN", "both"])
+def test_pdf_has_its_sheet_on_one_page_chinese_that_reads_back_and_no_lone_heading(report, language, tmp_path):
+    payload = report.payload()
+    pages = pypdf.PdfReader(report.to_pdf(tmp_path / "r.pdf", language=language)).pages
+    assert len(pages) > 5
+    first = re.sub(r"\s", "", pages[0].extract_text())
+    assert "决策单" in first
+    assert "不同意见" in first  # the last line of the decision sheet
     assert (tmp_path / "r.pdf").stat().st_size < 3_000_000
+    heads = [s["title"] for s in payload["sections"]] + [t["caption"] for s in payload["sections"] for t in s["tables"]]
+    heads = [re.sub(r"\s", "", text) for head in heads for text in (head, Words("zh-CN").text(head))]
+    for page in pages[1:]:
+        lines = [re.sub(r"\s", "", line) for line in page.extract_text().splitlines()]
+        foot = re.compile(r"[0-9a-f]{16}|^\d+/\d+$|^20\d\d-\d\d-\d\d$")
+        last = [line for line in lines if line and not foot.search(line)][-1]
+        assert not [h for h in heads if h.endswith(last) and len(last) > 3], last
 
 
 def test_small_groups_are_suppressed_with_the_next_smallest(report):
-    text = json.dumps(report.payload())
-    region = next(t for s in json.loads(text)["sections"] if s["id"] == "fairness" for t in s["tables"])
-    assert [r["accounts"] for r in region["rows"]] == [None, None, 400]
+    fairness = next(s for s in report.payload()["sections"] if s["id"] == "fairness")
+    region = next(t for t in fairness["tables"] if t["caption"] == "By region")
+    shown = {r["group"]: (r["accounts"], r["contacted"] is None) for r in region["rows"]}
+    assert shown == {
+        "islands": (None, True),
+        "north": (200, False),
+        "south": (None, True),
+        "not shown, together": (200, True),
+        "all": (400, False),
+    }
     table = by_group(pd.Series(["a"] * 50 + ["b"] * 50), {"f": pd.Series([True] * 100)})
     assert table["accounts"].tolist() == [50, 50, 100]

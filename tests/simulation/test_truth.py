@@ -11,7 +11,7 @@ from collectml.simulation import Portfolio, make_portfolio
 ACCOUNTS = 8_000
 TRIES = 12
 KINDS = ("recovered", "paid", "cost", "complained")
-WORLDS = ["card", "charged_off"]
+WORLDS = ["card", pytest.param("charged_off", marks=pytest.mark.slow)]  # rare large payments need the many tries
 
 
 def expected(p: Portfolio, action: str) -> pd.DataFrame:

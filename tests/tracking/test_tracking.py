@@ -143,11 +143,11 @@ def test_order_of_rows_and_columns_does_not_matter(plain):
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
-def test_first_version_is_champion_later_ones_challenger(trained, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("home")
+def test_first_version_is_champion_later_ones_challenger(trained):
     from collectml import load
     from collectml.pipeline import read_experiment
 
-    monkeypatch.chdir(tmp_path)
     store, experiment, model = open_store(), read_experiment(trained.config), load(trained.model)
     records = [log_strategy(store, experiment, model, trained.model) for _ in range(3)]
     assert [(r.version, r.alias) for r in records] == [("1", "champion"), ("2", "challenger"), ("3", "challenger")]
@@ -190,10 +190,9 @@ def test_a_typo_in_the_file_is_named(tmp_path):
 
 
 @pytest.mark.real_data
-def test_propensity_runs_are_logged_as_text(tmp_path, monkeypatch, data_folder):
+def test_propensity_runs_are_logged_as_text(tmp_path, home, data_folder):
     from collectml.pipeline import read_experiment, run_experiment
 
-    monkeypatch.chdir(tmp_path)
     experiment = read_experiment(Path(__file__).parents[2] / "experiments" / "taiwan_default.yaml")
     result = run_experiment(experiment)
     assert result.metrics["oof_auc"] >= 0.775

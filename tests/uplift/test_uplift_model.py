@@ -96,8 +96,8 @@ def test_the_hurdle_beats_what_it_is_compared_with(fitted, learner):
 
 def test_no_effect_is_no_evidence():
     claims = 0
-    for seed in range(5):
-        X, action, y, _ = world(n=2000, seed=seed, strength=0.0)
+    for seed in range(3):
+        X, action, y, _ = world(n=1500, seed=seed, strength=0.0)
         model = UpliftModel(random_state=0, folds=2, n_estimators=60).fit(X, y, action=action)
         claims += model.diagnostics_["evidence_of_heterogeneity"] > 0
     assert claims <= 1

@@ -23,6 +23,9 @@ __all__ = ["command"]
 @click.option("--owner", multiple=True, help="Owner of a condition; once for each, in their order.")
 @click.option("--due", help="Date the conditions are due.")
 @click.option("--expires", help="Date the approval ends.")
+@click.option("--materiality", help="Tier of the model in your inventory.")
+@click.option("--classification", help="Legal classification, as counsel settled it.")
+@click.option("--champion", help="Model in use, folder or models:/NAME@champion: what changes against it is shown.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="HTML file to write; its payload goes beside it."
 )
@@ -38,12 +41,15 @@ def command(
     owner: tuple[str, ...],
     due: str | None,
     expires: str | None,
+    materiality: str | None,
+    classification: str | None,
+    champion: str | None,
     out: Path,
 ) -> None:
     """Write the committee report of a model and a snapshot; assigns anew, to the same result as the batch."""
     from collectml import __version__
     from collectml.batch import score_and_assign
-    from collectml.reports import CommitteeReport
+    from collectml.reports import Approval, CommitteeReport
 
     with stages("report") as tell:
         result = score_and_assign(
@@ -56,14 +62,17 @@ def command(
             dry_run=True,
             progress=tell,
         )
+        theirs = None
+        if champion is not None:
+            tell("the champion's plan")
+            theirs = score_and_assign(accounts, out, as_of=as_of, model=champion, capacity=capacity, dry_run=True).assignment
         tell("writing the report")
         report = CommitteeReport(
             result.model,
             result.assignment,
             accounts=result.accounts,
-            owners=owner,
-            due=due,
-            expires=expires,
+            approval=Approval(owner, due, expires, materiality, classification),
+            champion=theirs,
             provenance={"model": model, "collectml": __version__, "commit": _commit()},
         )
         path = report.to_html(out, language=language)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ._logging import logging_to
 from ._progress import stages
 from ._summary import assignment_summary
 
@@ -24,7 +25,9 @@ __all__ = ["command"]
 @click.option(
     "--tree", type=click.Path(path_type=Path), help="Strategy tree that makes the plan, as collectml tree wrote it."
 )
-@click.option("--max-rejects", type=click.IntRange(0), default=0, show_default=True, help="Rows with faults to set apart.")
+@click.option("--max-rejects", default="0", show_default=True, help="Rows with faults to set apart: 10, or a share, 0.1%.")
+@click.option("--memory", default="2GiB", show_default=True, help="What the process may hold; the rest goes to files.")
+@click.option("--log", type=click.Path(path_type=Path), help="File to add JSON lines to, one an event; - for stderr.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write.")
 @click.option("--to-table", help="postgresql://...#TABLE that gets the assignments too, in one transaction.")
 @click.option("--allow-new-holdout", is_flag=True, help="Accept another hold-out salt: held-out customers change.")
@@ -36,7 +39,9 @@ def command(
     strategy: Path | None,
     capacity: Path | None,
     tree: Path | None,
-    max_rejects: int,
+    max_rejects: str,
+    memory: str,
+    log: Path | None,
     dry_run: bool,
     allow_new_holdout: bool,
     to_table: str | None,
@@ -44,7 +49,7 @@ def command(
     """Give every account its best permitted action within the limits."""
     from collectml.batch import score_and_assign
 
-    with stages("score-and-assign") as tell:
+    with stages("score-and-assign") as tell, logging_to(log):
         result = score_and_assign(
             accounts,
             out,
@@ -54,6 +59,7 @@ def command(
             capacity=capacity,
             tree=tree,
             max_rejects=max_rejects,
+            memory=memory,
             dry_run=dry_run,
             allow_new_holdout=allow_new_holdout,
             to_table=to_table,

@@ -28,16 +28,6 @@ def command(folder: Path, model: str | None, accounts: Path | None, capacity: Pa
         click.echo(f"{folder}: {verify_folder(folder)} files as written")
     if not has_report:
         return
-
-    manifest = folder / "manifest.json"
-    if manifest.is_file():
-        from collectml.artifact import verify_folder
-
-        click.echo(f"{folder}: {verify_folder(folder)} files as written")
-    if not (folder / "report.json").is_file():
-        if manifest.is_file():
-            return
-        raise ConfigurationError(f"{folder}: neither manifest.json nor report.json there")
     again = None
     if model is not None:
         from collectml.batch import score_and_assign

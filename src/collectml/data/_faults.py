@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -48,33 +48,42 @@ class Inspection:
                 bad |= fault.bad
         return bad
 
-    def error(self) -> SchemaError:
-        """All faults as one error: a line to act on, then a line a fault."""
-        faults = sorted(self.faults, key=lambda fault: fault.kind != "structural")
-        rows = [
+    def rows(self, first_row: int = 0) -> list[dict[str, object]]:
+        """All faults, one a row; rows are numbered from ``first_row`` where the table is part of a longer one."""
+        return [
             {
                 "table": self.table,
                 "column": fault.column,
                 "check": fault.check,
                 "rows": 0 if fault.bad is None else int(fault.bad.sum()),
-                "examples": _examples(fault, self.ids),
+                "examples": _examples(fault, self.ids, first_row),
                 "kind": fault.kind,
             }
-            for fault in faults
+            for fault in self.faults
         ]
-        structural = sum(fault.kind == "structural" for fault in faults)
-        lines = [
-            f"{self.table}: {len(faults)} fault{'s' if len(faults) > 1 else ''} in {int(self.bad_rows().sum()):,} of "
-            f"{len(self.frame):,} rows ({structural} structural); first: {faults[0].sentence}"
-        ]
-        for fault, row in zip(faults, rows, strict=True):
-            count = f"{row['rows']:,} row{'s' if row['rows'] != 1 else ''}"
-            where = f" ({count}: {row['examples']})" if row["rows"] else ""
-            lines.append(f"- {fault.sentence}{where}")
-        return SchemaError("\n".join(lines), pd.DataFrame(rows))
+
+    def error(self) -> SchemaError:
+        """All faults as one error: a line to act on, then a line a fault."""
+        return faults_error(self.table, self.rows(), int(self.bad_rows().sum()), len(self.frame))
 
 
-def _is_showable(identifier: object) -> bool:
+def faults_error(table: str, faults: list[dict[str, Any]], bad_rows: int, rows: int) -> SchemaError:
+    """Tell faults of a table, given as :meth:`Inspection.rows` does, as one error."""
+    faults = sorted(faults, key=lambda fault: fault["kind"] != "structural")
+    structural = sum(fault["kind"] == "structural" for fault in faults)
+    sentences = [f"column '{f['column']}' {f['check']}" if f["column"] else f["check"] for f in faults]
+    lines = [
+        f"{table}: {len(faults)} fault{'s' if len(faults) > 1 else ''} in {bad_rows:,} of "
+        f"{rows:,} rows ({structural} structural); first: {sentences[0]}"
+    ]
+    for sentence, fault in zip(sentences, faults, strict=True):
+        count = f"{fault['rows']:,} row{'s' if fault['rows'] != 1 else ''}"
+        where = f" ({count}: {fault['examples']})" if fault["rows"] else ""
+        lines.append(f"- {sentence}{where}")
+    return SchemaError("\n".join(lines), pd.DataFrame(faults))
+
+
+def is_showable(identifier: object) -> bool:
     """Whether an id is sure to be no name, phone or address: what is not is named by its row instead."""
     if isinstance(identifier, int | np.integer):
         return True
@@ -87,14 +96,14 @@ def _is_showable(identifier: object) -> bool:
     )
 
 
-def _examples(fault: Fault, ids: pd.Series | None) -> str:
+def _examples(fault: Fault, ids: pd.Series | None, first_row: int) -> str:
     if fault.bad is None:
         return ""
     examples = []
     for row in np.flatnonzero(fault.bad)[:_EXAMPLES]:
         identifier = None if ids is None else ids.iloc[row]
-        known = identifier is not None and not pd.isna(identifier) and _is_showable(identifier)
-        example = f"account {identifier}" if known else f"row {row}"
+        known = identifier is not None and not pd.isna(identifier) and is_showable(identifier)
+        example = f"account {identifier}" if known else f"row {first_row + row}"
         if fault.values is not None and not pd.isna(fault.values.iloc[row]):
             # six digits say what is wrong with an amount, and are too few to be anybody's phone number
             example += f" has {float(fault.values.iloc[row]):.6g}"

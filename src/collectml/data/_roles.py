@@ -20,7 +20,7 @@ from collectml.errors import ConfigurationError
 _DECISIONS: Final = TABLES["decisions"]
 _ROLES: Final = {column.name: column for column in _DECISIONS.columns if column.name not in FEATURES}
 _DATES: Final = frozenset(c.name for t in TABLES.values() for c in t.columns if c.dtype in ("date", "timestamp"))
-_BY_NAME: Final = ("customer_id", "complained", "cost", "executed_action")
+_BY_NAME: Final = ("customer_id", "features_as_of", "complained", "cost", "executed_action")
 _NAMED: Final = 10
 _MOST_LEVELS: Final = 1_000
 

@@ -200,6 +200,7 @@ _DECISIONS: tuple[Column, ...] = (
     _id("account_id", "The account decided on."),
     _id("customer_id", "The person who owes."),
     Column("decided_at", "date", "date", "Day of the decision; the features describe the account on it.", required=True),
+    Column("features_as_of", "date", "date", "Day the features describe; never after the decision.", nullable=True),
     Column("action", "text", "action", "Action assigned (intention to treat).", required=True, is_action=True),
     Column("logging_propensity", "float", "probability", "Probability with which the action was assigned.",
            required=True, low=0, high=1, low_open=True),
@@ -256,6 +257,11 @@ def _paid_iff_recovered(frame: pd.DataFrame) -> pd.Series:
     return ((frame["recovered"] > 0) == (frame["paid"] == 1)).where(known, True).astype(bool)
 
 
+def _known_by_then(frame: pd.DataFrame) -> pd.Series:
+    late = frame["features_as_of"] > frame["decided_at"]  # what is missing is never late
+    return pd.Series(~late.to_numpy(dtype=bool), index=frame.index)
+
+
 def _bucket_of_days(frame: pd.DataFrame) -> pd.Series:
     days = frame["days_past_due"].to_numpy(dtype=np.float64, na_value=np.nan)
     bucket = frame["bucket"].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -276,6 +282,8 @@ TABLES: Mapping[str, Table] = MappingProxyType({
         )),
         Table("decisions", "Decision log: one row a decision.", _DECISIONS, ("account_id", "decided_at"), (
             Rule("recovered", ("paid", "recovered"), "must be > 0 exactly where paid is 1", _paid_iff_recovered),
+            Rule("features_as_of", ("features_as_of", "decided_at"), "must not be after decided_at: a model would learn from "
+                 "what was not known yet", _known_by_then),
         )),
         Table("contacts", "Contact log: one row an attempt.", _CONTACTS, may_be_empty=True),
         Table("payments", "Payment log: one row a payment.", _PAYMENTS, may_be_empty=True),

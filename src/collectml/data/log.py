@@ -58,9 +58,9 @@ class DecisionLog:
         names, or other outcomes. A text column of more than 1,000 different values is refused: it is free text or an id.
     account_id, decided_at, action, recovered : str
         Columns in these roles.
-    customer_id, complained, cost, executed_action : str, optional
+    customer_id, features_as_of, complained, cost, executed_action : str, optional
         Columns in these roles; by default those of the role's own name where the frame has them. Without customers, each
-        account is its own.
+        account is its own. ``features_as_of`` is the day the features describe: one after the decision is a fault.
     paid : str or None
         Column of 0/1; None derives it as recovered > 0.
     logging_propensity : str or None
@@ -108,6 +108,7 @@ class DecisionLog:
         complained: str | None = None,
         cost: str | None = None,
         executed_action: str | None = None,
+        features_as_of: str | None = None,
         horizon_days: int | Mapping[str, int] = 30,
         observed_until: DateLike | None = None,
         commitment_days: int | Mapping[str, int] | None = None,
@@ -118,7 +119,7 @@ class DecisionLog:
         asked = {
             "account_id": account_id, "customer_id": customer_id, "decided_at": decided_at, "action": action,
             "paid": paid, "recovered": recovered, "logging_propensity": logging_propensity, "complained": complained,
-            "cost": cost, "executed_action": executed_action,
+            "cost": cost, "executed_action": executed_action, "features_as_of": features_as_of,
         }  # fmt: skip
         roles, chosen = read_roles(frame, asked, features, names)
         free = is_new_decision(roles["account_id"], roles["decided_at"], per_row(commitments, roles["action"]))
@@ -193,6 +194,11 @@ class DecisionLog:
     def decided_at(self) -> pd.Series:
         """Day of each decision, shape (n,)."""
         return self._roles["decided_at"]
+
+    @property
+    def features_as_of(self) -> pd.Series | None:
+        """Day that the features of each decision describe, never after it, shape (n,); None where it is not known."""
+        return self._roles.get("features_as_of")
 
     @property
     def action(self) -> pd.Series:

@@ -289,6 +289,11 @@ def split_faults(
     inspection = inspect_table(frame, spec, actions=actions)
     if any(fault.kind == "structural" for fault in inspection.faults):
         raise inspection.error()
+    return sound_rows(inspection, frame, spec)
+
+
+def sound_rows(inspection: Inspection, frame: pd.DataFrame, spec: Table) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part the sound rows of an inspected frame without structural faults from the others, as :func:`split_faults` does."""
     bad = inspection.bad_rows()
     if not bad.any():
         return inspection.frame, frame.iloc[:0].assign(reject_reason=pd.Series(dtype="str"))

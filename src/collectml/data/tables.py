@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 
 from collectml.errors import ConfigurationError, SchemaError
 
-__all__ = ["read_table", "table_files"]
+__all__ = ["check_shards", "is_csv", "read_table", "table_files"]
+
+CSV = (".csv", ".csv.gz")
 
 
 def table_files(path: str | Path) -> list[Path]:
@@ -66,14 +68,30 @@ def read_table(path: str | Path) -> pd.DataFrame:
         Where a file is empty, or not what its name says, or files of a folder differ in columns.
     """
     files = table_files(path)
-    _check_shards(files)
+    check_shards(files)
     frames = [_read(file) for file in files]
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
-def _check_shards(files: list[Path]) -> None:
-    """Hold the columns and types of every shard against the first, before any row is read."""
-    shards = [file for file in files if not file.name.endswith((".csv", ".csv.gz"))]
+def is_csv(file: Path) -> bool:
+    """Say whether a file's name says CSV."""
+    return file.name.endswith(CSV)
+
+
+def check_shards(files: list[Path]) -> None:
+    """Hold the columns and types of every shard against the first, before any row is read.
+
+    Parameters
+    ----------
+    files : list of Path
+        What a table consists of.
+
+    Raises
+    ------
+    SchemaError
+        Naming the shard and what differs.
+    """
+    shards = [file for file in files if not is_csv(file)]
     if len(files) > 1 and len(shards) < len(files):
         raise SchemaError("several CSV files do not say whether their columns mean the same; use Parquet, or one CSV file")
     if len(shards) < 2:
@@ -105,7 +123,7 @@ def _columns(file: Path) -> dict[str, str]:
 def _read(file: Path) -> pd.DataFrame:
     if file.stat().st_size == 0:
         raise SchemaError(f"{file} is empty")
-    csv = file.name.endswith((".csv", ".csv.gz"))
+    csv = is_csv(file)
     try:
         return pd.read_csv(file) if csv else pd.read_parquet(file)
     except Exception as error:  # whatever a reader raises on a damaged file, the person gets one line

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
 from collectml.errors import CollectMLError, ConfigurationError, SchemaError, ServiceUnavailableError
 
-__all__ = ["describe_place", "is_postgres", "read_accounts", "writing"]
+__all__ = ["describe_place", "is_postgres", "table_batches", "writing"]
 
 ROWS_AT_ONCE = 50_000
 KINDS = {
@@ -59,18 +59,18 @@ def describe_place(place: str) -> str:
     return _split(place)[1]
 
 
-def read_accounts(place: str) -> pd.DataFrame:
-    """Read a table or query by a server-side cursor, in one read-only snapshot.
+def table_batches(place: str) -> Iterator[pa.RecordBatch]:
+    """Read a table or query by a server-side cursor, in one read-only snapshot, in the order of ``account_id``.
 
     Parameters
     ----------
     place : str
         ``postgresql://...#table`` or ``postgresql://...#SELECT ...``.
 
-    Returns
-    -------
-    DataFrame
-        In the order of ``account_id``: a table has none of its own.
+    Yields
+    ------
+    pyarrow.RecordBatch
+        Of 50,000 rows but for the last; at least one.
 
     Raises
     ------
@@ -85,30 +85,36 @@ def read_accounts(place: str) -> pd.DataFrame:
     with _talking(address, what) as (psycopg, connection):
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
+        sql = psycopg.sql
         is_query = what.split(None, 1)[0].lower() in ("select", "with", "table", "values")
-        query = what if is_query else psycopg.sql.SQL("SELECT * FROM {}").format(_identifier(psycopg, what))
+        rows = sql.SQL("({}) AS accounts").format(sql.SQL(what.rstrip("; "))) if is_query else _identifier(psycopg, what)
+        query = sql.SQL("SELECT * FROM {}").format(rows)
+        schema = _schema(psycopg, connection.execute(sql.SQL("{} LIMIT 0").format(query)).description)
+        if "account_id" in schema.names:  # a table has no order of its own; text is ordered alike by every server
+            text = schema.field("account_id").type == pa.string()
+            query += sql.SQL(' ORDER BY account_id COLLATE "C"' if text else " ORDER BY account_id")
         with connection.cursor(name="accounts") as cursor:
             cursor.itersize = ROWS_AT_ONCE
             cursor.execute(query)
-            schema = _schema(psycopg, cursor.description)
-            batches = []
+            some = False
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                some = True
                 columns = [_array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
-                batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
-    frame = pa.Table.from_batches(batches, schema=schema).to_pandas(integer_object_nulls=True)
-    return frame.sort_values("account_id", kind="stable", ignore_index=True) if "account_id" in frame else frame
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            if not some:
+                yield pa.RecordBatch.from_arrays([pa.array([], type=kind) for kind in schema.types], schema=schema)
 
 
 @contextlib.contextmanager
-def writing(place: str, rows: pd.DataFrame, batch_id: str) -> Iterator[None]:
+def writing(place: str, rows: Iterable[pa.Table], batch_id: str) -> Iterator[None]:
     """Write rows to a table in one transaction, which ends when the block does: with it, or not at all.
 
     Parameters
     ----------
     place : str
         ``postgresql://...#table``; the table is made where it does not exist.
-    rows : DataFrame
-        What to write; ``batch_id`` is put before its columns.
+    rows : iterable of pyarrow.Table
+        What to write, block by block, at least one; ``batch_id`` is put beside its columns.
     batch_id : str
         The same id again replaces what it wrote before.
 
@@ -120,24 +126,29 @@ def writing(place: str, rows: pd.DataFrame, batch_id: str) -> Iterator[None]:
     Raises
     ------
     ServiceUnavailableError, ConfigurationError
-        As in :func:`read_accounts`; nothing is written then.
+        As in :func:`table_batches`; nothing is written then.
     """
     address, table = _split(place)
     with _talking(address, table) as (psycopg, connection):
         sql, name = psycopg.sql, _identifier(psycopg, table)
-        columns = [("batch_id", "text"), *((str(c), _kind_of(rows[c])) for c in rows.columns)]
+        blocks = iter(rows)
+        first = next(blocks)
+        columns = [("batch_id", "text"), *((field.name, _kind_of(field.type)) for field in first.schema)]
         described = sql.SQL(", ").join(sql.SQL("{} {} NOT NULL").format(sql.Identifier(c), sql.SQL(k)) for c, k in columns)
-        content = io.BytesIO()
-        pyarrow.csv.write_csv(pa.Table.from_pandas(rows.assign(batch_id=batch_id), preserve_index=False), content)
-        order = sql.SQL(", ").join(sql.Identifier(str(c)) for c in [*rows.columns, "batch_id"])
+        order = sql.SQL(", ").join(sql.Identifier(c) for c in [*first.column_names, "batch_id"])
+        as_written = pyarrow.csv.WriteOptions(include_header=False)
         with connection.cursor() as cursor:
             # two batches with one id wait for each other instead of both writing
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{table}/{batch_id}",))
             made = "CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY (batch_id, account_id))"
             cursor.execute(sql.SQL(made).format(name, described))
             cursor.execute(sql.SQL("DELETE FROM {} WHERE batch_id = %s").format(name), (batch_id,))
-            with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER true)").format(name, order)) as copy:
-                copy.write(content.getvalue())
+            with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(name, order)) as copy:
+                for block in itertools.chain([first], blocks):
+                    content = io.BytesIO()
+                    whole = block.append_column("batch_id", pa.repeat(batch_id, block.num_rows))
+                    pyarrow.csv.write_csv(whole, content, as_written)
+                    copy.write(content.getvalue())
         yield
         connection.commit()
 
@@ -192,9 +203,9 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, type=kind)
 
 
-def _kind_of(column: pd.Series) -> str:
-    if pd.api.types.is_integer_dtype(column.dtype):
+def _kind_of(kind: pa.DataType) -> str:
+    if pa.types.is_integer(kind):
         return "bigint"
-    if pd.api.types.is_float_dtype(column.dtype):
+    if pa.types.is_floating(kind):
         return "double precision"
     return "text"

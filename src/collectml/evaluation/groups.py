@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-__all__ = ["by_group"]
+__all__ = ["by_group", "suppressed", "wilson"]
 
 FEWEST = 30
+
+
+def suppressed(sizes: pd.Series, fewest: int = FEWEST) -> set[object]:
+    """Name the groups that must not be shown: those too small, and the next smallest where it would give one away.
+
+    Parameters
+    ----------
+    sizes : Series of int
+        Members of each group, indexed by its name.
+    fewest : int, default 30
+        Groups of fewer members are too small.
+
+    Returns
+    -------
+    set
+
+    Examples
+    --------
+    >>> sorted(suppressed(pd.Series({"a": 40, "b": 35, "c": 5})))
+    ['b', 'c']
+    """
+    hidden = set(sizes.index[sizes < fewest])
+    if len(hidden) == 1 and len(sizes) > 1:
+        hidden.add(sizes.drop(index=list(hidden)).sort_values(kind="stable").index[0])
+    return hidden
+
+
+def wilson(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Give Wilson's interval of a share.
+
+    Parameters
+    ----------
+    share : float
+        Observed.
+    n : int
+        Of how many, at least 1.
+    confidence : float, default 0.95
+        Of the interval.
+
+    Returns
+    -------
+    low, high : float
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in wilson(0.0, 100)]
+    [0.0, 0.037]
+    """
+    z = float(norm.ppf(0.5 + confidence / 2))
+    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
 
 
 def by_group(
@@ -46,11 +98,8 @@ def by_group(
     [['a', 40.0, 0.5], ['b', nan, nan], ['c', nan, nan], ['all', 80.0, 0.25]]
     """
     labels = group.to_numpy(dtype=object)
-    z = float(norm.ppf(0.5 + confidence / 2))
     sizes = pd.Series(labels).value_counts().sort_index()
-    hidden = set(sizes.index[sizes < fewest])
-    if len(hidden) == 1 and len(sizes) > 1:
-        hidden.add(sizes.drop(index=list(hidden)).sort_values(kind="stable").index[0])
+    hidden = suppressed(sizes, fewest)
     rows = []
     for name in [*sizes.index, "all"]:
         at = np.ones(len(labels), dtype=bool) if name == "all" else labels == name
@@ -58,8 +107,7 @@ def by_group(
         row: dict[str, object] = {"group": name, "accounts": np.nan if name in hidden else n}
         for flag, values in flags.items():
             p = float(values.to_numpy(dtype=bool)[at].mean()) if n else np.nan
-            middle, half = (p + z * z / (2 * n)), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-            low, high = ((middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
+            low, high = wilson(p, n, confidence) if n else (np.nan, np.nan)
             row |= {flag: p, f"{flag}_low": low, f"{flag}_high": high}
             if name in hidden:
                 row |= {flag: np.nan, f"{flag}_low": np.nan, f"{flag}_high": np.nan}

@@ -70,6 +70,11 @@ class FeatureWords:
         return tuple(f for f, entry in self.features.items() if entry["actionable"])
 
     @property
+    def expected_signs(self) -> dict[str, int]:
+        """By feature, whether payment should become likelier (1) or less likely (-1) as it grows; only where experts agree."""
+        return {f: int(str(entry["expected"])) for f, entry in self.features.items() if "expected" in entry}
+
+    @property
     def forbidden(self) -> tuple[str, ...]:
         """Features that are never told to a customer."""
         return tuple(f for f, entry in self.features.items() if not entry["customer"])

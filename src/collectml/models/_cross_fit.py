@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import Self
 
 import lightgbm as lgb
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from collectml.errors import SchemaError
 from collectml.models._calibration import Calibrator, Floats, cross_fit_calibration, resolve_method
-from collectml.models._lightgbm import train_booster
+from collectml.models._lightgbm import thread_count, train_booster
+from collectml.models._one_walk import predict_rows
 
 __all__ = ["BoostingPlan", "CalibratedBooster", "cross_fit_margin"]
 
@@ -149,4 +150,4 @@ class CalibratedBooster:
         """Predict calibrated means, shape (n,)."""
         if self.booster is None:
             return self.calibrator.predict(np.zeros(len(X)))
-        return self.calibrator.predict(cast("Floats", self.booster.predict(X, raw_score=True)))
+        return self.calibrator.predict(predict_rows(self.booster, X, raw=True, threads=thread_count(None)))

@@ -29,7 +29,7 @@ from collectml.models._forest import (
     parse_forest,
 )
 
-__all__ = ["predict_settings"]
+__all__ = ["predict_rows", "predict_settings"]
 
 Floats = NDArray[np.float64]
 Arrays = tuple[NDArray[Any], ...]  # in the order of the kernel's arguments
@@ -104,6 +104,24 @@ def predict_settings(
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(score, parts))
     return out
+
+
+def predict_rows(booster: lgb.Booster, X: Floats, *, raw: bool = False, threads: int = 2) -> Floats:
+    """Ask a booster about every row: the walk takes less time than LightGBM's own for one prediction, too.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        Trained on the columns of ``X``.
+    X, raw, threads
+        As in :func:`predict_settings`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Equal, to the last bit, to ``booster.predict``.
+    """
+    return predict_settings(booster, X, np.empty((1, 0)), raw=raw, threads=threads)[:, 0]
 
 
 def _setting_by_setting(

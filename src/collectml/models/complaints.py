@@ -16,6 +16,8 @@ from collectml.errors import ConfigurationError
 from collectml.models._base import BoosterModel, Floats, binary, check_rows, row_index
 from collectml.models._calibration import calibration_line
 from collectml.models._cross_fit import cross_fit_margin
+from collectml.models._lightgbm import thread_count
+from collectml.models._one_walk import predict_rows
 
 __all__ = ["ComplaintModel"]
 
@@ -176,7 +178,7 @@ class ComplaintModel(BoosterModel):
         """
         proneness = np.zeros(len(encoded))
         if self.booster_ is not None:
-            proneness = self.spread_ * np.asarray(self.booster_.predict(encoded, raw_score=True))
+            proneness = self.spread_ * predict_rows(self.booster_, encoded, raw=True, threads=thread_count(self.n_jobs))
         return np.asarray(expit(proneness[:, None] + self.intercepts_[None, :]), dtype=np.float64)
 
     def _fit_proneness(self, encoded: Floats, y: Floats, offset: Floats, customer: NDArray[np.generic] | None) -> Floats:

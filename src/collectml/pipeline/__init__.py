@@ -15,7 +15,7 @@ from .experiment import (
     run_experiment,
 )
 from .price_rule import PriceRule
-from .promotion import GateRules, promotion_gates, unseen
+from .promotion import Gate, GateRules, promotion_gates, unseen
 from .strategy_model import StrategyModel, load
 from .training import train
 from .tuning import tune
@@ -25,6 +25,7 @@ __all__ = [
     "Evidence",
     "Experiment",
     "ExperimentData",
+    "Gate",
     "GateRules",
     "PriceRule",
     "PropensityResult",

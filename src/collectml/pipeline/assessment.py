@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from collectml.data import DecisionLog
+from collectml.evaluation.groups import suppressed, wilson
 
 if TYPE_CHECKING:
     from .strategy_model import StrategyModel
@@ -19,7 +20,12 @@ Floats = NDArray[np.float64]
 FEWEST = 100
 
 
-def assess(held_out: DecisionLog, model: StrategyModel) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
+GROUPS = ("age_band", "region", "hardship", "vulnerable")
+
+
+def assess(
+    held_out: DecisionLog, model: StrategyModel, decisions: pd.DataFrame, champion: StrategyModel | None = None
+) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
     """Assess a model on decisions of customers it has not seen.
 
     Parameters
@@ -28,16 +34,20 @@ def assess(held_out: DecisionLog, model: StrategyModel) -> tuple[dict[str, pd.Da
         Those decisions.
     model : StrategyModel
         Trained on the others.
+    decisions : DataFrame, n rows
+        The same decisions with every field that is known of their accounts, groups among them.
+    champion : StrategyModel, optional
+        Held against on the same decisions.
 
     Returns
     -------
     tables, facts
         ``scores`` (predicted chance and outcome of every decision, its stage; no id), ``slices`` (observed over expected
-        payments by stage, product and month), ``fields`` (share missing of each feature), ``uplift_tenths`` (predicted
-        against estimated gain, where propensities are known); Kolmogorov and Smirnov's distance and the behaviour score's
-        own area under the curve.
+        payments by stage, product and month), ``fields`` (share missing of each feature), ``groups`` (observed over expected,
+        gain and complaints by fairness group), ``uplift_tenths`` (predicted against estimated gain, where propensities are
+        known); Kolmogorov and Smirnov's distance, and the area under the curve of the behaviour score and of the champion.
     """
-    from sklearn.metrics import roc_auc_score, roc_curve
+    from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 
     p = model.propensity_to_pay.predict_proba(held_out.X)[:, 1]
     paid = held_out.paid.to_numpy(dtype=float)
@@ -52,10 +62,59 @@ def assess(held_out: DecisionLog, model: StrategyModel) -> tuple[dict[str, pd.Da
         "slices": _slices(held_out, p, paid, stage),
         "fields": pd.DataFrame({"field": held_out.X.columns, "missing": held_out.X.isna().mean().to_numpy(dtype=float)}),
     }
+    if champion is not None:
+        theirs = champion.propensity_to_pay.predict_proba(decisions[champion.features])[:, 1]
+        facts["champion"] = {"auc": float(roc_auc_score(paid, theirs)), "brier": float(brier_score_loss(paid, theirs))}
+    gain = None
     if held_out.logging_propensity is not None:
-        tables["uplift_tenths"], ranking = _tenths(held_out, model)
-        facts["ranking"] = ranking
+        predicted, gain = _gains(held_out, model)
+        tables["uplift_tenths"], facts["ranking"] = _tenths(predicted, gain, _codes(held_out))
+    tables["groups"] = _groups(held_out, decisions, p, paid, gain)
     return tables, facts
+
+
+def _groups(held_out: DecisionLog, decisions: pd.DataFrame, p: Floats, paid: Floats, gain: Floats | None) -> pd.DataFrame:
+    """Hold predictions, gain and complaints against what came of them, group by group; small groups are not shown.
+
+    The gain of a group is that of its decisions' most valuable action, by the same score as the tenths.
+    """
+    codes, rows = _codes(held_out), []
+    complained = None if held_out.complained is None else held_out.complained.to_numpy(dtype=float)
+    for kind in (g for g in GROUPS if g in decisions):
+        labels = decisions[kind].astype(object).where(decisions[kind].notna(), "unknown").astype(str).to_numpy(dtype=object)
+        sizes = pd.Series(labels).value_counts().sort_index()
+        hidden = suppressed(sizes)
+        for name in sizes.index:
+            row: dict[str, object] = {"kind": kind, "group": str(name)}
+            i = np.flatnonzero(labels == name)
+            if name not in hidden:
+                row |= {"decisions": len(i), **_ratio(p[i], paid[i])}
+                if gain is not None:
+                    mean, se = _mean(gain[i], codes[i])
+                    row |= {"gain": mean, "gain_low": mean - 1.96 * se, "gain_high": mean + 1.96 * se}
+                if complained is not None:
+                    low, high = wilson(float(complained[i].mean()), len(i))
+                    row |= {"complaints": 1000 * float(complained[i].mean())}
+                    row |= {"complaints_low": 1000 * low, "complaints_high": 1000 * high}
+            rows.append(row)
+        together = [int(n) for name, n in sizes.items() if name in hidden]
+        if together:
+            rows.append({"kind": kind, "group": "not shown, together", "decisions": sum(together)})
+    columns = ["kind", "group", "decisions", "expected", "observed", "ratio", "low", "high", "gain", "gain_low", "gain_high"]
+    return pd.DataFrame(rows, columns=[*columns, "complaints", "complaints_low", "complaints_high"])
+
+
+def _ratio(p: Floats, paid: Floats) -> dict[str, float]:
+    """Observed over expected payers, with the interval that chance alone would give."""
+    expected, observed = float(p.sum()), float(paid.sum())
+    if expected <= 0:
+        return {"expected": expected, "observed": observed}
+    ratio, spread = observed / expected, 1.96 * float(np.sqrt(np.sum(p * (1 - p)))) / expected
+    return {"expected": expected, "observed": observed, "ratio": ratio, "low": ratio - spread, "high": ratio + spread}
+
+
+def _codes(held_out: DecisionLog) -> NDArray[np.intp]:
+    return np.asarray(pd.factorize(pd.Index(held_out.customer))[0], dtype=np.intp)
 
 
 def _stage(X: pd.DataFrame) -> Floats:
@@ -72,18 +131,14 @@ def _slices(held_out: DecisionLog, p: Floats, paid: Floats, stage: Floats) -> pd
     for kind, values in by.items():
         for name, at in pd.Series(np.arange(len(p))).groupby(np.asarray(values.to_numpy(), dtype=object)):
             i = at.to_numpy()
-            expected, observed = float(p[i].sum()), float(paid[i].sum())
-            if len(i) < FEWEST or expected <= 0:
-                continue
-            spread = 1.96 * float(np.sqrt(np.sum(p[i] * (1 - p[i])))) / expected
-            ratio = observed / expected
-            rows.append((kind, str(name), len(i), expected, observed, ratio, ratio - spread, ratio + spread))
+            if len(i) >= FEWEST and float(p[i].sum()) > 0:
+                rows.append({"kind": kind, "slice": str(name), "decisions": len(i), **_ratio(p[i], paid[i])})
     columns = ["kind", "slice", "decisions", "expected", "observed", "ratio", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _tenths(held_out: DecisionLog, model: StrategyModel) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Doubly robust gain of the most valuable action over the control, by tenth of what was predicted.
+def _gains(held_out: DecisionLog, model: StrategyModel) -> tuple[Floats, Floats]:
+    """Gain of the most valuable action over the control, predicted, and its doubly robust score.
 
     The score of a row is ``mu(a) - mu(control) + [A = a](y - mu(a))/p - [A = control](y - mu(control))/p``.
     """
@@ -96,18 +151,22 @@ def _tenths(held_out: DecisionLog, model: StrategyModel) -> tuple[pd.DataFrame, 
     predicted = values[rows, best] - values[:, 0]
     p = held_out.logging_propensity.to_numpy(dtype=float)  # type: ignore[union-attr]
     residual = np.where(taken >= 0, y - values[rows, np.maximum(taken, 0)], 0.0) / p
-    score = predicted + residual * (taken == best) - residual * (taken == 0)
+    return predicted, predicted + residual * (taken == best) - residual * (taken == 0)
+
+
+def _tenths(predicted: Floats, score: Floats, codes: NDArray[np.intp]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Predicted and estimated gain by tenth of the prediction, and the area between the curve and a random order."""
     order = np.argsort(-predicted, kind="stable")
-    tenth = np.empty(len(y), dtype=int)
-    tenth[order] = np.arange(len(y)) * 10 // max(1, len(y))
-    codes = pd.factorize(pd.Index(held_out.customer))[0]
+    n = len(score)
+    tenth = np.empty(n, dtype=int)
+    tenth[order] = np.arange(n) * 10 // max(1, n)
     table = []
     for k in range(10):
         i = np.flatnonzero(tenth == k)
         mean, se = _mean(score[i], codes[i])
         table.append((k + 1, len(i), float(predicted[i].mean()), mean, mean - 1.96 * se, mean + 1.96 * se))
-    place = np.empty(len(y))
-    place[order] = (np.arange(len(y)) + 0.5) / len(y)
+    place = np.empty(n)
+    place[order] = (np.arange(n) + 0.5) / n
     area, se = _mean(score * (0.5 - place), codes)
     frame = pd.DataFrame(table, columns=["tenth", "n", "predicted", "estimated", "low", "high"])
     return frame, {"qini": area, "low": area - 1.96 * se, "high": area + 1.96 * se}

@@ -11,66 +11,30 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from collectml.explain import (
-    Contributions,
     PricedRows,
     approved_dictionary,
     contrast,
     counterfactuals,
-    effect_contributions,
-    money_contributions,
     price_rows,
 )
 from collectml.hashing import stable_hash
 from collectml.policy import Assignment, PricedActions
 from collectml.policy.exploration import incremental, usage_of
 from collectml.strategy import permissions
-from collectml.uplift import UpliftModel
 from collectml.uplift.hurdle import HurdleLearner
-from collectml.uplift.shared_action import with_action
+
+from .drivers import account_reasons, recovered_contributions
 
 if TYPE_CHECKING:
     from .strategy_model import StrategyModel
 
-__all__ = ["case_studies", "contrast_of", "decide_at_prices", "recovered_contributions"]
+__all__ = ["case_studies", "contrast_of", "decide_at_prices", "pick_cases"]
 
 Floats = NDArray[np.float64]
+LEAST_MARGIN = 1e-3  # money: what is closer is no example, and a batch rounds values to 32 bits
 A_ACTION = 20  # accounts explained for the mean of an action
 MOST_CASES = 10
 STEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
-
-
-def recovered_contributions(
-    model: UpliftModel, X: pd.DataFrame, first: NDArray[np.intp], second: NDArray[np.intp]
-) -> Contributions:
-    """Tell what features add to the money recovered under one action beyond that under another.
-
-    Parameters
-    ----------
-    model : UpliftModel
-        With the hurdle learner.
-    X : DataFrame, n rows
-        Features; its index is the account id.
-    first, second : ndarray of int, shape (n,)
-        Positions of the two actions among the model's.
-
-    Returns
-    -------
-    Contributions
-        In money; base is what is recovered under the second.
-    """
-    learner = model.learner_
-    if not isinstance(learner, HurdleLearner):
-        raise TypeError("only the hurdle learner has shared boosters to explain")
-    encoded, rows = model.encoder_.transform(X), np.arange(len(X))
-    there, here, names = with_action(encoded, first), with_action(encoded, second), model.encoder_.columns_
-    pay = effect_contributions(learner.boosters_["pay_effect"], there, here, names, index=X.index)
-    start = learner.pay_margin(encoded, len(model.actions_))[rows, second]
-    amount, log_amount, owed = None, np.zeros(len(X)), np.ones(len(X))
-    if "amount" in learner.boosters_:
-        amount = effect_contributions(learner.boosters_["amount_effect"], there, here, names, index=X.index)
-        log_amount = learner._walk("amount", encoded, len(model.actions_))[rows, second]
-        owed = owed if learner.exposure_ is None else encoded[:, learner.exposure_]
-    return money_contributions(pay, start, owed=owed, amount=amount, amount_start=log_amount)
 
 
 def contrast_of(
@@ -111,7 +75,9 @@ def contrast_of(
     ).reshape(len(rows), len(problem.limits), -1)
     used = usage[at, :, chosen] - usage[at, :, other]
     prices = assignment.plan.solution.shadow_prices
-    margin = problem.net[rows, chosen] - problem.net[rows, other] - used @ prices
+    one, two = problem.net[rows, chosen], problem.net[rows, other]
+    margin = one - two - used @ prices
+    kept = np.abs(one) + np.abs(two) + (np.abs(usage[at, :, chosen]) + np.abs(usage[at, :, other])) @ np.abs(prices)
 
     def differ(frame: pd.DataFrame) -> Floats:
         values = frame.to_numpy(dtype=float)
@@ -130,6 +96,7 @@ def contrast_of(
         prices=prices,
         limits=[x.name for x in problem.limits],
         margin=margin,
+        rounding=float(np.finfo(np.float32).eps) * kept,
     )
 
 
@@ -195,9 +162,9 @@ def case_studies(model: StrategyModel, assignment: Assignment, accounts: pd.Data
     """
     if not isinstance(model.uplift.learner_, HurdleLearner):
         return {"refused": "the learner has no shared boosters to explain"}
-    accounts = accounts.set_index("account_id", drop=False).loc[assignment.problem.ids].reset_index(drop=True)
+    accounts = _in_order(assignment, accounts)
     priced = price_rows(assignment)
-    usable = assignment.problem.free & np.isfinite(priced.margin) & (priced.margin > 1e-6) & (priced.lost <= 0)
+    usable = assignment.problem.free & np.isfinite(priced.margin) & (priced.margin > LEAST_MARGIN) & (priced.lost <= 0)
     known = np.isin(np.array(assignment.problem.strategy.action_names), model.uplift.actions_)
     usable &= known[assignment.plan.action]
     others = priced.adjusted.copy()
@@ -209,6 +176,30 @@ def case_studies(model: StrategyModel, assignment: Assignment, accounts: pd.Data
         "cases": _cases(model, assignment, accounts, priced, usable, other),
         "by_action": _by_action(model, assignment, accounts, usable, other),
     }
+
+
+def pick_cases(assignment: Assignment, accounts: pd.DataFrame) -> list[tuple[int, str]]:
+    """Pick the accounts to show, by the published rule.
+
+    Parameters
+    ----------
+    assignment : Assignment
+        What was assigned.
+    accounts : DataFrame, n rows
+        The accounts, in any order.
+
+    Returns
+    -------
+    list of (int, str)
+        Position among the assignment's accounts, and why it was picked; at most ten.
+    """
+    priced = price_rows(assignment)
+    usable = assignment.problem.free & np.isfinite(priced.margin) & (priced.margin > 1e-6) & (priced.lost <= 0)
+    return _pick(assignment, _in_order(assignment, accounts), priced, usable)
+
+
+def _in_order(assignment: Assignment, accounts: pd.DataFrame) -> pd.DataFrame:
+    return accounts.set_index("account_id", drop=False).loc[assignment.problem.ids].reset_index(drop=True)
 
 
 def _pick(
@@ -249,6 +240,7 @@ def _cases(
     parts = contrast_of(model, assignment, accounts, rows, other[rows])
     some = accounts.iloc[rows].reset_index(drop=True)
     candidates, scale = _candidates(model, accounts)
+    told = _told(model, assignment, some, rows)
     changed = counterfactuals(some, decide_at_prices(model, assignment), candidates=candidates, scale=scale)
     return [
         {
@@ -256,13 +248,32 @@ def _cases(
             "rule": rule,
             "action": names[assignment.plan.action[i]],
             "other": names[other[i]],
-            "margin": float(priced.margin[i]),
+            "margin": float(parts["margin"].iloc[k]),
             "parts": {str(c): float(v) for c, v in parts.iloc[k].drop("margin").items()},
+            "reasons": told[k],
             "changed": [{"field": f, "from": _plain(a), "to": _plain(b)} for f, a, b in changed["changes"].iloc[k]],
             "changed_action": changed["other_action"].iloc[k],
         }
         for k, (i, rule) in enumerate(picked)
     ]
+
+
+def _told(
+    model: StrategyModel, assignment: Assignment, accounts: pd.DataFrame, rows: NDArray[np.intp]
+) -> list[list[dict[str, object]]]:
+    """Give the reasons that may be told of each account's action; of the control there is none."""
+    words, strategy = approved_dictionary(), assignment.problem.strategy
+    action = pd.Series(np.array(strategy.action_names, dtype=object)[assignment.plan.action[rows]])
+    acted = (action != strategy.control).to_numpy()
+    X = accounts[model.features].set_axis(np.arange(len(accounts)), axis="index")[acted]
+    told = account_reasons(
+        model.uplift, X, action[acted], dictionary=words.texts("en"), forbidden=words.forbidden,
+        flips=model.evidence.tables.get("flip_rates"),
+    )  # fmt: skip
+    out: list[list[dict[str, object]]] = [[] for _ in range(len(accounts))]
+    for k, reason, direction, weight in told[["account_id", "reason", "direction", "contribution"]].itertuples(index=False):
+        out[int(k)].append({"reason": reason, "direction": direction, "contribution": float(weight)})
+    return out
 
 
 def _candidates(model: StrategyModel, accounts: pd.DataFrame) -> tuple[dict[str, list[object]], dict[str, float]]:

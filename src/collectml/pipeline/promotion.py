@@ -7,6 +7,7 @@ the rules on the accounts it would decide about next; its report must still foll
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -24,16 +25,33 @@ from collectml.policy import Assignment
 from collectml.reports import assignment_digest, payload_digest
 from collectml.reports.audit import cross_checks
 from collectml.reports.blocks import Inputs
-from collectml.reports.gates import Gate
 from collectml.reports.payload import check_identities
 
 from .strategy_model import StrategyModel
 from .valuation import plan_on
 
-__all__ = ["GateRules", "promotion_gates", "unseen"]
+__all__ = ["Gate", "GateRules", "promotion_gates", "unseen"]
 
 FEWEST = 200
 HARSH = frozenset({"firm", "harsh", "legal"})
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A condition of promotion.
+
+    Parameters
+    ----------
+    name, requirement, found : str
+        What is asked, and what is.
+    passed : bool
+        Whether it holds.
+    """
+
+    name: str
+    requirement: str
+    found: str
+    passed: bool
 
 
 class GateRules(BaseModel):

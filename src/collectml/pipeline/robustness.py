@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from collectml.data import DecisionLog
 from collectml.explain import Contributions, approved_dictionary, effect_contributions, flip_rates
 from collectml.explain.reasons import lead_of
+from collectml.models import PropensityToPayModel
 from collectml.models._lightgbm import train_booster
 from collectml.uplift import UpliftModel
 from collectml.uplift.basis import MAX_FEATURES, EffectBasis
@@ -17,14 +21,16 @@ from collectml.uplift.effects import EffectRegression, curvatures
 from collectml.uplift.hurdle import HurdleLearner
 from collectml.uplift.shared_action import with_action
 
-__all__ = ["refit_evidence"]
+__all__ = ["out_of_time", "refit_evidence"]
 
 Floats = NDArray[np.float64]
-REFITS = 20
+REFITS, SEEDS = 20, 5
 ROWS = 20_000
 TAUGHT = 4_000
 EXPLAINED = 300
 TREES = 60
+LATER = 0.8  # where the last fifth of the decisions begins
+FEWEST = 500
 
 
 def refit_evidence(
@@ -46,7 +52,8 @@ def refit_evidence(
     Returns
     -------
     tables, facts
-        ``flip_rates`` (by lead), ``refit_drivers`` (by group: mean and range over refits), and their summary.
+        ``flip_rates`` (by lead), ``refit_drivers`` (by group: mean and range over refits), ``refit_effects`` (by action: mean
+        effect on the probability of payment and its range, over resampled customers and over seeds alone), and their summary.
 
     Notes
     -----
@@ -71,9 +78,11 @@ def refit_evidence(
     groups = approved_dictionary().group_names("en")
     texts = approved_dictionary().texts("en")
     firsts, leads, means, scales = [], [], [], None
+    effects: dict[str, list[Floats]] = {"customers": [], "seeds": []}
     for _ in range(refits + 1):
         rows = _resampled(customer, rng)
         booster, scales = _refit(model, learner, basis, X[rows], action[rows], paid[rows], baseline[rows], scales, rng)
+        effects["customers"].append(_mean_effects(booster, X[shown], baseline[shown], model))
         parts = effect_contributions(
             booster, with_action(X[shown], best.astype(np.intp)), with_action(X[shown], 0), model.encoder_.columns_
         )
@@ -81,6 +90,9 @@ def refit_evidence(
         firsts.append(np.abs(totals).argmax(axis=1))
         leads.append(lead_of(totals))
         means.append(parts.grouped(groups).values.abs().mean())
+    for _ in range(SEEDS):  # the same customers, another seed
+        booster, _ = _refit(model, learner, basis, X[rows], action[rows], paid[rows], baseline[rows], scales, rng)
+        effects["seeds"].append(_mean_effects(booster, X[shown], baseline[shown], model))
     flipped = np.mean([f != firsts[0] for f in firsts[1:]], axis=0)
     table = pd.DataFrame(means[1:])
     drivers = pd.DataFrame(
@@ -97,7 +109,66 @@ def refit_evidence(
         "decisions_each": min(ROWS, len(X)),
         "first_reason_flips": float(flipped.mean()),
     }
-    return {"flip_rates": flip_rates(leads[0], flipped), "refit_drivers": drivers}, facts
+    tables = {"flip_rates": flip_rates(leads[0], flipped), "refit_drivers": drivers}
+    return {**tables, "refit_effects": _ranges(effects, model.actions_)}, facts
+
+
+def out_of_time(
+    log: DecisionLog, held_out: DecisionLog, model: PropensityToPayModel, *, seed: int, n_jobs: int | None = None
+) -> dict[str, object]:
+    """Learn the propensity to pay from the earlier decisions alone, and try it on the last fifth, customers kept out.
+
+    Parameters
+    ----------
+    log, held_out : DecisionLog
+        Decisions trained on, and those of customers kept out.
+    model : PropensityToPayModel
+        The model itself, for comparison on the same decisions.
+    seed : int
+        Seed.
+    n_jobs : int, optional
+        Threads.
+
+    Returns
+    -------
+    dict
+        ``cut`` (first day of the later part), ``decisions``, and of both models the area under the curve and observed over
+        expected payers; or ``refused``, why not.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    cut = pd.Timestamp(np.sort(held_out.decided_at.to_numpy())[int(LATER * len(held_out))]).normalize()
+    early = log.split_by_time(cut)[0].known_by(cut)
+    late = held_out.split_by_time(cut)[1]
+    if min(len(early), len(late)) < FEWEST or min(early.paid.nunique(), late.paid.nunique()) < 2:
+        return {"refused": "the log spans too little time"}
+    refitted = PropensityToPayModel(random_state=seed, n_jobs=n_jobs).fit(early.X, early.paid, customer=early.customer)
+    paid = late.paid.to_numpy(dtype=float)
+    found: dict[str, float] = {}
+    for name, fitted in (("", model), ("early_", refitted)):
+        p = fitted.predict_proba(late.X)[:, 1]
+        found |= {f"{name}auc": float(roc_auc_score(paid, p)), f"{name}ratio": float(paid.sum() / p.sum())}
+        found |= {f"{name}spread": float(1.96 * np.sqrt(np.sum(p * (1 - p))) / p.sum())}
+    return {"cut": f"{cut:%Y-%m-%d}", "decisions": len(late), "learnt_from": len(early), **found}
+
+
+def _mean_effects(booster: lgb.Booster, X: Floats, baseline: Floats, model: UpliftModel) -> Floats:
+    """Average what each action changes in the probability of payment, in percentage points."""
+    margins = [np.asarray(booster.predict(with_action(X, a), raw_score=True)) for a in range(len(model.actions_))]
+    return np.array([100 * float(np.mean(expit(baseline + m - margins[0]) - expit(baseline))) for m in margins])
+
+
+def _ranges(effects: dict[str, list[Floats]], actions: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for kind, drawn in effects.items():
+        table = np.array(drawn)
+        low, high = np.quantile(table, [0.025, 0.975], axis=0)
+        rows += [
+            (kind, a, len(table), float(table[:, j].mean()), float(low[j]), float(high[j]))
+            for j, a in enumerate(actions)
+            if j
+        ]
+    return pd.DataFrame(rows, columns=["over", "action", "refits", "mean_pp", "low", "high"])
 
 
 def _resampled(customer: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:

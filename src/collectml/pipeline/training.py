@@ -9,6 +9,7 @@ import pandas as pd
 from collectml.data import DecisionLog
 from collectml.data._splits import customer_order
 from collectml.errors import ConfigurationError, SchemaError
+from collectml.evaluation._decisions import as_accounts
 from collectml.models import ChannelResponseModel, ComplaintModel, PropensityToPayModel, RiskGrader
 from collectml.strategy import Strategy
 from collectml.uplift import UpliftModel
@@ -16,7 +17,8 @@ from collectml.uplift import UpliftModel
 from .assessment import assess
 from .drivers import effect_drivers
 from .evidence import Evidence
-from .robustness import refit_evidence
+from .robustness import out_of_time, refit_evidence
+from .soundness import sign_check
 from .strategy_model import StrategyModel
 from .valuation import value_on
 
@@ -40,6 +42,7 @@ def train(
     random_state: int | None = None,
     n_jobs: int | None = None,
     robustness: bool = False,
+    champion: StrategyModel | None = None,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> StrategyModel:
     """Train a strategy model on a decision log, and value it on customers it has not seen.
@@ -69,7 +72,10 @@ def train(
     n_jobs : int, optional
         Threads.
     robustness : bool, default False
-        Learn the effects again on resampled customers, so that reasons have flip rates (half a minute).
+        Learn the effects again on resampled customers and with other seeds, so that reasons have flip rates, and the
+        propensity to pay on the earlier decisions alone (a minute).
+    champion : StrategyModel, optional
+        The model in use: held against this one on the same held-out decisions.
     progress : callable, optional
         Told the name of each stage.
 
@@ -141,17 +147,20 @@ def train(
         strategy, uplift, propensity, response, complaints, grader, Evidence(tables={"support": support})
     )
     progress("value on customers not seen")
-    tables, facts = value_on(held_out, unproven, accounts=accounts, truth=truth, portfolio_rows=len(log))
+    tables, facts = value_on(held_out, unproven, accounts=accounts, truth=truth, portfolio_rows=len(log), champion=champion)
     progress("drivers")
-    tables["drivers"] = effect_drivers(uplift, held_out, seed=seed)
+    drivers, facts["drivers"] = effect_drivers(uplift, held_out, seed=seed)
+    tables |= drivers
+    tables["signs"] = sign_check(propensity, held_out, seed=seed)
     tables["calibration"] = propensity.calibration_frame(held_out.X, held_out.paid).reset_index(names="bin")
     tables["support"] = support
-    assessed, facts["assessment"] = assess(held_out, unproven)
+    assessed, facts["assessment"] = assess(held_out, unproven, as_accounts(held_out, accounts), champion)
     tables |= assessed
     if robustness:
         progress("how reasons hold under refits")
         refitted, facts["refits"] = refit_evidence(uplift, learnt, seed=seed)
         tables |= refitted
+        facts["out_of_time"] = out_of_time(rest, held_out, propensity, seed=seed, n_jobs=n_jobs)
     facts["log"] = {
         "decisions": len(log),
         "training_decisions": len(rest),
@@ -163,6 +172,7 @@ def train(
         "digest": log.digest(),
         # who was held out can be told in any later log of the same customers, too
         "held_out_up_to": f"{int(customer_order(held_out.customer, seed).max()):016x}",
+        **_known_when(log),
     }
     facts["settings"] = {
         "learner": learner,
@@ -175,6 +185,14 @@ def train(
     facts["uplift"] = uplift.diagnostics_
     facts["propensity_to_pay"] = _propensity_facts(propensity, held_out)
     return StrategyModel(strategy, uplift, propensity, response, complaints, grader, Evidence(facts, tables))
+
+
+def _known_when(log: DecisionLog) -> dict[str, int]:
+    """Count the decisions whose features are dated, and the days from features to decision."""
+    if log.features_as_of is None:
+        return {}
+    age = (log.decided_at - log.features_as_of).dt.days.dropna()
+    return {"features_dated": len(age), "features_oldest_days": int(age.max()), "features_late": int((age < 0).sum())}
 
 
 def _check_fit(log: DecisionLog, strategy: Strategy) -> None:

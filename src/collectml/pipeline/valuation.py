@@ -16,7 +16,7 @@ from collectml.policy import Assignment, PricedActions, TreatmentPolicy
 
 from .strategy_model import StrategyModel
 
-__all__ = ["PlanOnLog", "plan_on", "value_on"]
+__all__ = ["PlanOnLog", "arms_of", "plan_on", "value_on"]
 
 ESTIMATORS = ("dr", "snips", "ips")
 FEW_ACTIONS = 4
@@ -29,6 +29,7 @@ def value_on(
     accounts: pd.DataFrame | None,
     truth: pd.DataFrame | None,
     portfolio_rows: int,
+    champion: StrategyModel | None = None,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, object]]:
     """Assign the held-out decisions under the limits of their share, and value the plan off-policy.
 
@@ -44,6 +45,9 @@ def value_on(
         Expected recovered money of every action.
     portfolio_rows : int
         Decisions the limits were written for; those of the whole portfolio are scaled by the share held out.
+    champion : StrategyModel, optional
+        The model in use: its plan for the same decisions, under limits scaled alike, is one of the comparisons. Customers it
+        was trained on may be among them, which is in its favour.
 
     Returns
     -------
@@ -82,13 +86,18 @@ def value_on(
         "today's policy (as logged)": "logged",
         f"{strategy.control} for all": constant_policy(held_out, strategy.control),
         f"best single action ({best}) for all": constant_policy(held_out, best),
+        "actions at random": _at_random(policy, predicted),
     }
+    if champion is not None:
+        theirs = plan_on(held_out, champion, accounts=accounts, portfolio_rows=portfolio_rows)
+        baselines["the champion"] = theirs.policy
     if len(held_out.actions) <= FEW_ACTIONS:  # a trial of a few arms: the policy against each of them
         others = (a for a in held_out.actions if a not in {strategy.control, best})
         baselines |= {f"{a} for all": constant_policy(held_out, a) for a in others}
     tables["policy_value"] = _values(
         held_out, policy, baselines, net, predicted, truth, priced, strategy.objective.value_of_recovered
     )
+    tables["arms"] = arms_of(held_out, net)
     first = tables["policy_value"].query("estimator == 'dr'").iloc[0]
     facts["policy_value"] = {
         "net_per_decision": float(first["value"]),
@@ -144,6 +153,40 @@ def plan_on(log: DecisionLog, model: StrategyModel, *, accounts: pd.DataFrame | 
     scaled = model.strategy.without_randomisation().scaled(len(log) / portfolio_rows)
     assignment = TreatmentPolicy(scaled, logged=model.logged).assign(priced, decisions, as_of=log.decided_at.max())
     return PlanOnLog(priced, assignment, _one_hot(assignment.planned(), log))
+
+
+def _at_random(policy: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Give every action that there is evidence for the same probability."""
+    known = predicted.notna().all().astype(float)
+    return policy * 0 + known / known.sum()
+
+
+def arms_of(log: DecisionLog, net: pd.Series) -> pd.DataFrame:
+    """Say what every logged action brought, as it was and weighted as if everybody had got it.
+
+    Parameters
+    ----------
+    log : DecisionLog
+        With logged propensities.
+    net : Series, length n
+        Outcome in money.
+
+    Returns
+    -------
+    DataFrame
+        ``action, n, mean``; ``value, low, high`` (self-normalised weights); ``same_propensity``: whether all who got it had
+        the same probability of it; then weighting changes nothing.
+    """
+    propensity = log.logging_propensity.to_numpy(dtype=float)  # type: ignore[union-attr]
+    rows = []
+    for action in log.actions:
+        mine = (log.action == action).to_numpy()
+        if mine.any():
+            weighted = evaluate_policy(log, constant_policy(log, action), outcome=net, estimators=("snips",)).frame().iloc[0]
+            same = bool(np.ptp(propensity[mine]) < 1e-12)
+            found = [float(weighted[c]) for c in ("value", "low", "high")]
+            rows.append((action, int(mine.sum()), float(net[mine].mean()), *found, same))
+    return pd.DataFrame(rows, columns=["action", "n", "mean", "value", "low", "high", "same_propensity"])
 
 
 def _one_hot(planned: pd.Series, log: DecisionLog) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from collectml.errors import ArtifactError
 from collectml.policy import Assignment
-from collectml.reports import assignment_digest, payload_digest
+from collectml.reports import assignment_digest, payload_digest, printed_checks
 
 __all__ = ["verify_report"]
 
@@ -60,6 +60,10 @@ def verify_report(folder: str | Path, *, again: Assignment | None = None) -> lis
             for a, c in counted.iterrows()
         ),
     }
+    try:
+        checks |= {f"printed: {c['identity']}": bool(c["holds"]) for c in printed_checks(payload)}
+    except (KeyError, TypeError, ValueError):  # a payload so changed that it cannot be read
+        checks["what is printed adds up"] = False
     if again is not None:
         checks["the model assigns the same again"] = assignment_digest(again.frame()) == stated
     failed = [name for name, holds in checks.items() if not holds]

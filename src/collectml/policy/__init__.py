@@ -8,19 +8,23 @@ probability of every action. The room takes arrays and frames, never a model.
 from .assignment import Assignment
 from .caution import cautious, shrink_effects
 from .frontier import Frontier
+from .problem import AccountRows, account_rows, join_accounts
 from .solver import AssignmentSolution, solve_assignment
 from .treatment_policy import TreatmentPolicy
 from .tree import StrategyTree
 from .value import PricedActions, price_actions
 
 __all__ = [
+    "AccountRows",
     "Assignment",
     "AssignmentSolution",
     "Frontier",
     "PricedActions",
     "StrategyTree",
     "TreatmentPolicy",
+    "account_rows",
     "cautious",
+    "join_accounts",
     "price_actions",
     "shrink_effects",
     "solve_assignment",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ._usage import Column, Floats, Ints, exact_sum, looked_up
+from ._usage import Column, Floats, Ints, exact_sum, looked_up, with_tolerance
 
 Bools: TypeAlias = NDArray[np.bool_]
 Matrix: TypeAlias = NDArray[np.floating] | pd.DataFrame
@@ -176,6 +176,13 @@ class Instance:
     def without_values(self) -> Instance:
         """Return the same limits with nothing at stake: the question whether they can hold at all."""
         return replace(self, values=np.broadcast_to(np.float64(0.0), self.values.shape))
+
+    def at_most(self, k: int, bound: float) -> Instance:
+        """Return the same problem with another upper bound of one limit."""
+        upper, single = self.upper.copy(), np.array([bound])
+        widened = with_tolerance(single, single)[1][0]
+        upper[k] = np.floor(widened) if self.columns[k].whole else widened
+        return replace(self, upper=upper)
 
     def under(self, kept: Sequence[int]) -> Instance:
         """Return the same problem with only some of the limits in force."""

@@ -127,6 +127,38 @@ def picked(table: NDArray[np.floating], action: NDArray[np.signedinteger], out: 
 
 
 @_machine_code
+def best_pair(
+    gain: Floats, step: Floats, row: Ints, owner: Ints, usage: Floats, lower: Floats, upper: Floats
+) -> tuple[int, int]:
+    """Return the two moves of different rows and customers that gain most together and leave all limits kept; (-1, -1) if none.
+
+    Parameters
+    ----------
+    gain : ndarray, shape (m,)
+    step : ndarray, shape (K, m)
+        What each move uses more of each limit.
+    row, owner : ndarray of int, shape (m,)
+        Whose move it is; the owner is negative for customers with one row.
+    usage, lower, upper : ndarray, shape (K,)
+    """
+    first, second, most = -1, -1, 0.0
+    for i in range(gain.shape[0]):
+        for j in range(i + 1, gain.shape[0]):
+            together = gain[i] + gain[j]
+            if together <= most or row[i] == row[j] or (owner[i] == owner[j] and owner[i] >= 0):
+                continue
+            fits = True
+            for k in range(usage.shape[0]):
+                after = usage[k] + step[k, i] + step[k, j]
+                if after > upper[k] or after < lower[k]:
+                    fits = False
+                    break
+            if fits:
+                first, second, most = i, j, together
+    return first, second
+
+
+@_machine_code
 def soft(
     value: Floats, flat: Floats, own: Floats, own_price: Floats, charged: Floats, temperature: float
 ) -> tuple[float, Floats, Floats]:
@@ -208,3 +240,27 @@ def soft(
         for i in range(k):
             spread[i, k] = spread[k, i]
     return worth, usage, spread
+
+
+@_machine_code
+def moments(
+    preference: NDArray[Any], weights: Floats, usage: NDArray[np.floating], household: Ints, most: Floats
+) -> tuple[float, float]:
+    """Sum what exploration is expected to use of a limit, and its squares; see the twin in `exploration`."""
+    first, second = 0.0, 0.0
+    for r in range(preference.shape[0]):
+        line = r if usage.shape[0] > 1 else 0  # one line where all accounts use alike
+        whole, mean, square, largest = 0.0, 0.0, 0.0, 0.0
+        control = np.float64(usage[line, 0])
+        for a in range(weights.shape[0]):
+            q = preference[r, a] * weights[a]
+            beyond = usage[line, a] - control
+            whole += q
+            mean += q * beyond
+            square += q * (beyond * beyond)
+            if q > 0:
+                largest = max(largest, abs(beyond))
+        first += mean / whole
+        second += square / whole * household[r]
+        most[r] = largest
+    return first, second

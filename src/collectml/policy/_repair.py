@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._compiled import kernels
 from ._core import Core
 from ._usage import Floats, Ints, excess
 
@@ -110,9 +111,14 @@ class Exchange:
         if len(near) < 2:
             return []
         row, action = np.divmod(near, len(self.core.value))
-        gain, step = self.gain[action, row], self.step[:, action, row]
+        gain, step, owner = self.gain[action, row], self.step[:, action, row], self.owner[row]
+        machine = kernels() if self.core.large else None
+        if machine is not None:
+            i, j = machine.best_pair(gain, step, row, owner, self.usage, self.core.lower, self.core.upper)
+            if i < 0 or gain[i] + gain[j] <= 1e-12 * float(np.abs(gain).max()):
+                return []
+            return [(int(action[x]), int(row[x])) for x in (i, j)]
         i, j = np.nonzero(np.triu(gain[:, None] + gain > 0, 1))
-        owner = self.owner[row]
         apart = (row[i] != row[j]) & ((owner[i] != owner[j]) | (owner[i] < 0))
         i, j = i[apart], j[apart]
         fits = np.ones(len(i), dtype=bool)

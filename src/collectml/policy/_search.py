@@ -30,6 +30,12 @@ SMALL = 5_000  # eligible pairs up to which the integer optimum is sought whatev
 WHOLE = 400  # rows up to which the linear programme takes all
 SAMPLES = (4_000, 30_000)
 NEAR = 1_500  # rows settled by the linear programme at first
+GRACE = 60.0  # seconds beyond the deadline for a first assignment
+ROWS = 20_000  # that Newton begins with
+FOLLOWED, FEW = (
+    4_000,
+    300,
+)  # where prices follow on from those of a similar problem: rows for Newton, and for the linear programme
 ROUNDS = 6  # of Newton over the rows closest to another choice
 SECONDS = 2.0  # for each question of which limits conflict, once there is no assignment
 DOUBT = 1.5  # standard errors of prices from a sample within which a row's choice may change
@@ -37,7 +43,18 @@ OPEN = 20_000  # pairs the integer programme may be asked to decide
 
 
 class Search:
-    """The best assignment and the best bound so far, and the steps that improve them."""
+    """The best assignment and the best bound so far, and the steps that improve them.
+
+    Parameters
+    ----------
+    instance : Instance
+    gap : float
+        Target of the relative gap.
+    deadline : float
+        By `time.monotonic`.
+    start : ndarray, shape (K,), optional
+        Prices to start from.
+    """
 
     def __init__(self, instance: Instance, gap: float, deadline: float, start: Floats | None = None) -> None:
         self.instance, self.target, self.deadline = instance, gap, deadline
@@ -53,14 +70,15 @@ class Search:
             price = self.sampled_price(price)
         self.best: Scan = scan(instance, price, self.reach)
         if self.warm and self.imbalance() > NEAR:  # yesterday's prices are not close enough to today's
+            self.warm = False
             self.certify(self.sampled_price(price), self.reach)
         self.impossible = False  # whether even fractions of actions cannot hold the limits
         self.refuted = False  # whether an integer programme over everything has no solution
 
     @property
     def left(self) -> float:
-        """Seconds left."""
-        return self.deadline - time.monotonic()
+        """Seconds left; a first assignment gets more, for where machine code must be compiled before it can run."""
+        return self.deadline + (0.0 if self.found else GRACE) - time.monotonic()
 
     @property
     def gap(self) -> float:
@@ -93,11 +111,12 @@ class Search:
         """Find prices, and the assignment they lead to."""
         n = len(self.instance.values)
         self.offer(self.best.action[:0], np.zeros(0, dtype=np.intp))
-        if self.gap > 0.0 and self.warm and self.imbalance() <= NEAR / 10:
-            self.settle(NEAR, NEAR)
+        if self.warm and self.gap > self.target:
+            self.sharpen(FOLLOWED)
+            self.settle(FEW)
         if self.gap > (self.target if self.warm else 0.0):
             if n > WHOLE:
-                self.sharpen()
+                self.sharpen(ROWS)
             self.settle(n if n <= WHOLE else NEAR)
 
     def sampled_price(self, price: Floats) -> Floats:
@@ -116,15 +135,16 @@ class Search:
         self.reach = reach(core, instance.units, price, 0.05 * scale)
         return price
 
-    def sharpen(self) -> None:
+    def sharpen(self, first: int) -> None:
         """Find prices from the rows whose choice is closest, the others fixed, until the linear programme can do the rest.
 
+        It begins with `first` rows, or with more where prices are far off.
         Where the bound did not fall, the rows that stayed fixed were wanted too: more of them next time.
         """
         instance = self.instance
         n = len(instance.values)
         doubtful = 0 if self.reach is None else int(np.count_nonzero(self.best.nearness <= DOUBT))
-        size = min(max(20_000, doubtful), n // 2)
+        size = min(max(first, int(12 * self.imbalance()), doubtful), n // 2)
         for _ in range(ROUNDS):
             core = near(instance, self.best, size)
             scale = float(np.median(self.best.margin[core.rows]))

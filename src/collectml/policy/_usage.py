@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,19 @@ def exact_sum(x: Floats) -> float:
             parts[i] += float(high.sum())
             rest = rest - high
     return math.fsum(parts)
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Go through n rows in steps of a fixed size, so that no temporary grows with them and no sum depends on anything else."""
+    for start in range(0, n, STEP):
+        yield slice(start, min(n, start + STEP))
+
+
+def total(table: NDArray[np.floating], action: NDArray[np.integer]) -> float:
+    """Return the exact usage of an assignment, given what actions (A,), or actions of rows (n, A), use."""
+    if table.ndim == 1:
+        return exact_sum(np.asarray(np.bincount(action, minlength=len(table)) * table, dtype=np.float64))
+    return exact_sum(looked_up(table, action))
 
 
 @dataclass(frozen=True)

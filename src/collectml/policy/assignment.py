@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from collectml.errors import ConfigurationError, SchemaError
 
+from ._usage import blocks
 from .exploration import usage_of
 from .frontier import Frontier, trace
 from .plan import Plan
@@ -18,9 +20,14 @@ from .problem import AssignmentProblem
 from .tree import StrategyTree
 from .tree_fit import fit_tree
 
-__all__ = ["Assignment", "decision_reasons"]
+__all__ = ["Assignment"]
 
 ONE_CONTACT = "one contact per customer"
+REASONS = (
+    "best value", "best permitted value", "better use of limit", ONE_CONTACT, "commitment", "mandatory", "hold-out",
+    "exploration",
+)  # fmt: skip
+BEST, PERMITTED, RATIONED, CONTACTED, COMMITTED, MANDATORY, HELD_OUT, EXPLORED = range(len(REASONS))
 
 
 @dataclass(frozen=True)
@@ -33,25 +40,37 @@ class Assignment:
         What was to be solved.
     plan : Plan
         What every account would get without hold-out and exploration.
-    decisions : DataFrame, n rows
-        What :meth:`frame` returns.
-    probability : ndarray, shape (n, A)
-        What :meth:`probabilities` returns.
+    action : ndarray of int, shape (n,)
+        What every account gets.
+    held_out, explored : ndarray of bool, shape (n,)
+        Whose action comes from hold-out or exploration.
     used : ndarray, shape (K,)
         Usage of each limit by what is really assigned.
     counter : int
         How often exploration was drawn again because it broke a limit.
     by_tree : StrategyTree or None
         The strategy tree that the plan followed; None for the best plan.
+    leaf : ndarray of int, shape (n,), or None
+        The leaf of the tree that each account belongs to.
+    scored : AssignmentProblem or None
+        The problem with the tree's worths in place of the accounts' own values.
+
+    Notes
+    -----
+    Only what was decided is held; what a row says of it (:meth:`table`) is worked out when asked for, so that a batch can
+    write millions of rows block by block.
     """
 
     problem: AssignmentProblem
     plan: Plan
-    decisions: pd.DataFrame
-    probability: NDArray[np.float64]
+    action: NDArray[np.signedinteger]
+    held_out: NDArray[np.bool_]
+    explored: NDArray[np.bool_]
     used: NDArray[np.float64]
     counter: int
     by_tree: StrategyTree | None = None
+    leaf: NDArray[np.signedinteger] | None = None
+    scored: AssignmentProblem | None = None
 
     def frame(self) -> pd.DataFrame:
         """Give the assignment, a row an account.
@@ -63,7 +82,58 @@ class Assignment:
             ``blocked_by`` (the condition or limit that kept the account from its most valuable action; empty where nothing
             did).
         """
-        return self.decisions.copy()
+        return pa.concat_tables(self.table(rows) for rows in blocks(len(self.action))).to_pandas()
+
+    def table(self, rows: slice) -> pa.Table:
+        """Give some rows of :meth:`frame` as an Arrow table.
+
+        Parameters
+        ----------
+        rows : slice
+            Which.
+
+        Returns
+        -------
+        pyarrow.Table
+        """
+        problem, action = self.problem, self.action[rows]
+        place = np.arange(len(action))
+        reason, blocker = self._reasons(rows)
+        names = [*REASONS, *(f"strategy tree, leaf {k}" for k in range(1 + _last(self.leaf)))]
+        blockers = [*problem.permissions.denied, *(x.name for x in problem.limits), ONE_CONTACT, ""]
+        return pa.table(
+            {
+                "account_id": pa.array(problem.ids[rows]),
+                "action": _named(problem.strategy.action_names, action),
+                "value": np.asarray(problem.net[rows][place, action], dtype=np.float64),
+                "value_no_action": np.asarray(problem.net[rows, 0], dtype=np.float64),
+                "probability": self._chances(rows)[place, action],
+                "reason": _named(names, reason),
+                "blocked_by": _named(blockers, blocker),
+            }
+        )
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """What :meth:`probabilities` returns, without names, shape (n, A)."""
+        return self._chances(slice(None))
+
+    def _chances(self, rows: slice) -> NDArray[np.float64]:
+        strategy, free = self.problem.strategy, self.problem.free[rows]
+        h, e = strategy.holdout.share, strategy.exploration.share
+        out = np.where(free, (1 - h) * e, 0.0)[:, None] * self.problem.explored(rows)
+        out[np.arange(len(out)), self.plan.action[rows]] += np.where(free, (1 - h) * (1 - e), 1.0)
+        out[:, 0] += np.where(free, h, 0.0)
+        # three shares that add up to one may add up to a bit more, which no log of probabilities would take
+        return np.minimum(out, 1.0, out=out)
+
+    def _reasons(self, rows: slice) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        reason, blocker = decision_reasons(self.scored or self.problem, self.plan, rows)
+        if self.leaf is not None:
+            reason = np.where(reason <= PERMITTED, len(REASONS) + self.leaf[rows], reason).astype(np.int16)
+        reason[self.held_out[rows]] = HELD_OUT
+        reason[self.explored[rows]] = EXPLORED
+        return reason, blocker
 
     def probabilities(self) -> pd.DataFrame:
         """Give the probability of every action for every account.
@@ -194,12 +264,10 @@ class Assignment:
             ``limit, ratio`` (of what is assigned; missing where nothing was or nobody is there to compare), ``at_least``,
             ``at_most``, ``sentence``.
         """
-        columns = pd.Index(self.problem.strategy.action_names)
-        action = columns.get_indexer(pd.Index(self.decisions["action"]))
         rows = [
             {
                 "limit": x.name,
-                "ratio": x.ratio.of(action),
+                "ratio": x.ratio.of(self.action),
                 "at_least": x.ratio.bound if np.isfinite(x.lower) else np.nan,
                 "at_most": x.ratio.bound if np.isfinite(x.upper) else np.nan,
                 "sentence": x.sentence,
@@ -217,19 +285,28 @@ class Assignment:
         DataFrame
             Indexed by action: ``accounts``, ``share``, ``value`` and ``gain`` over the control (money).
         """
-        frame = self.decisions.assign(gain=self.decisions["value"] - self.decisions["value_no_action"])
-        table = frame.groupby("action").agg(accounts=("value", "size"), value=("value", "sum"), gain=("gain", "sum"))
-        table = table.reindex(list(self.problem.strategy.action_names), fill_value=0)
-        table.insert(1, "share", table["accounts"] / max(1, len(frame)))
-        return table
+        names, net, n = list(self.problem.strategy.action_names), self.problem.net, len(self.action)
+        counts, value, control = (np.zeros(len(names)) for _ in range(3))
+        for rows in blocks(n):
+            action = self.action[rows]
+            own = np.asarray(net[rows][np.arange(len(action)), action], dtype=np.float64)
+            counts += np.bincount(action, minlength=len(names))
+            value += np.bincount(action, own, minlength=len(names))
+            control += np.bincount(action, net[rows, 0], minlength=len(names))
+        return pd.DataFrame(
+            {"accounts": counts.astype(np.int64), "share": counts / max(1, n), "value": value, "gain": value - control},
+            index=pd.Index(names, name="action"),
+        )
 
     @property
     def _index(self) -> pd.Index:
         return pd.Index(self.problem.ids, name="account_id")
 
 
-def decision_reasons(problem: AssignmentProblem, plan: Plan) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """Say for each account why it has the plan's action, and what kept it from its most valuable one.
+def decision_reasons(
+    problem: AssignmentProblem, plan: Plan, rows: slice = slice(None)
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Say for some accounts why they have the plan's action, and what kept them from their most valuable one.
 
     Parameters
     ----------
@@ -237,47 +314,54 @@ def decision_reasons(problem: AssignmentProblem, plan: Plan) -> tuple[NDArray[np
         What was to be solved.
     plan : Plan
         What was decided.
+    rows : slice
+        Which accounts; all by default.
 
     Returns
     -------
-    reason, blocked_by : ndarray of str, shape (n,)
-        Reasons: ``best value``; ``best permitted value`` (a condition or missing evidence blocks a more valuable action);
-        ``better use of limit`` (a limit is worth more elsewhere); ``one contact per customer``; ``mandatory``; ``commitment``.
+    reason, blocker : ndarray of int, shape (m,)
+        Positions in ``REASONS``: ``best value``; ``best permitted value`` (a condition or missing evidence blocks a more
+        valuable action); ``better use of limit`` (a limit is worth more elsewhere); ``one contact per customer``;
+        ``mandatory``; ``commitment``. Positions among conditions, then limits, then "one contact per customer"; -1 for none.
     """
-    n = len(problem.ids)
-    rows = np.arange(n)
-    action = plan.action
-    net, eligible = problem.net, problem.eligible
+    action, net, eligible = plan.action[rows], np.asarray(problem.net[rows], dtype=np.float64), problem.eligible[rows]
+    free, place = problem.free[rows], np.arange(len(action))
     best = np.argmax(net, axis=1)
-    best_permitted = np.argmax(np.where(eligible, net, -np.inf), axis=1)
-    value = net[rows, action]
-    reason = np.full(n, "best value", dtype=object)
-    blocked_by = np.full(n, "", dtype=object)
+    permitted = np.argmax(np.where(eligible, net, -np.inf), axis=1)
+    value, top = net[place, action], net[place, permitted]
+    conditions, one_contact = len(problem.permissions.denied), len(problem.permissions.denied) + len(problem.limits)
+    reason = np.full(len(action), BEST, dtype=np.int16)
+    blocker = np.full(len(action), -1, dtype=np.int16)
 
-    barred = (net[rows, best] > net[rows, best_permitted]) & ~eligible[rows, best]
-    named = problem.permissions.blocked_by(best)
+    barred = (net[place, best] > top) & ~eligible[place, best]
+    named = problem.permissions.blocking(best, rows)
     # not forbidden by a condition, so another account of the customer is already contacted, or the value is unknown
-    named[barred & (named == "")] = ONE_CONTACT
-    reason[barred] = "best permitted value"
-    blocked_by[barred] = named[barred]
+    named[named < 0] = one_contact
+    reason[barred], blocker[barred] = PERMITTED, named[barred]
 
-    rationed = problem.free & (value < net[rows, best_permitted])
-    if rationed.any():
-        which = rows[rationed]
-        scarcity = np.zeros((len(which), len(problem.limits)))
+    which = np.flatnonzero(free & (value < top))
+    if len(which):
+        scarcity = np.full((len(which), len(problem.limits) + 1), -np.inf)
         for k, (limit, price) in enumerate(zip(problem.limits, plan.solution.shadow_prices, strict=True)):
-            usage = usage_of(limit, n)
-            scarcity[:, k] = price * (usage[which, best_permitted[which]] - usage[which, action[which]])
-        names = np.array([*(x.name for x in problem.limits), ONE_CONTACT], dtype=object)
-        lost = net[which, best_permitted[which]] - value[which]
+            usage = usage_of(limit, len(problem.ids))[rows]
+            scarcity[:, k] = price * (usage[which, permitted[which]].astype(np.float64) - usage[which, action[which]])
         # prices that do not add up to what the account gives up: its customer's other account was the better contact
-        total = np.column_stack([scarcity, np.full(len(which), -np.inf)])
         if problem.strategy.one_contact_per_customer:
-            several = np.bincount(problem.customer_code)[problem.customer_code[which]] > 1
-            total[several & (scarcity.sum(axis=1) < lost * (1 - 1e-6)), -1] = np.inf
-        cause = names[total.argmax(axis=1)] if total.shape[1] > 1 else np.full(len(which), ONE_CONTACT, dtype=object)
-        reason[rationed] = np.where(cause == ONE_CONTACT, ONE_CONTACT, "better use of limit")
-        blocked_by[rationed] = cause
-    fixed = ~problem.free
-    reason[fixed], blocked_by[fixed] = problem.fixed_reason[fixed], ""
-    return reason, blocked_by
+            lost = top[which] - value[which]
+            short = scarcity[:, :-1].sum(axis=1) < lost * (1 - 1e-6)
+            scarcity[(problem.household[rows][which] > 1) & short, -1] = np.inf
+        cause = scarcity.argmax(axis=1)
+        reason[which] = np.where(cause == len(problem.limits), CONTACTED, RATIONED)
+        blocker[which] = conditions + cause
+    reason[~free] = np.where(problem.mandatory[rows][~free], MANDATORY, COMMITTED)
+    blocker[~free] = -1
+    return reason, blocker
+
+
+def _named(names: Sequence[str], at: NDArray[np.integer]) -> pa.Array:
+    """Look names up, the last one for -1."""
+    return pa.array(names).take(pa.array(np.where(at < 0, len(names) - 1, at)))
+
+
+def _last(leaf: NDArray[np.signedinteger] | None) -> int:
+    return -1 if leaf is None else int(leaf.max(initial=0))

@@ -7,7 +7,7 @@ What the plan may use is what remains of each limit, less a margin for chance; t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectml.hashing import uniform_hash
-from collectml.strategy import CompiledLimit, Strategy
+from collectml.strategy import CompiledLimit
+
+from ._compiled import chosen
+from ._usage import blocks, total
 
 if TYPE_CHECKING:
     from .problem import AssignmentProblem
@@ -30,6 +33,7 @@ __all__ = [
     "exploration_preference",
     "exploration_weights",
     "incremental",
+    "preferred",
     "randomise",
     "usage_of",
 ]
@@ -53,7 +57,7 @@ class Randomisation:
 
     held_out: NDArray[np.bool_]
     explored: NDArray[np.bool_]
-    drawn: NDArray[np.intp]
+    drawn: NDArray[np.signedinteger]
 
 
 def usage_of(limit: CompiledLimit, n: int) -> Floats:
@@ -200,27 +204,36 @@ def bernstein_tail(excess: float, variance: float, largest: float) -> float:
     return float(np.exp(-(excess**2) / (2 * (variance + largest * excess / 3))))
 
 
-def exploration_weights(
-    strategy: Strategy,
-    limits: Sequence[CompiledLimit],
-    room: Sequence[float],
-    eligible: NDArray[np.bool_] | Floats,
-    cluster: NDArray[np.intp],
-) -> Floats:
+def preferred(problem: AssignmentProblem, rows: slice | NDArray[np.intp]) -> NDArray[np.bool_] | Floats:
+    """Say what exploration may give some accounts, and how much it prefers each; of a customer only one is contacted.
+
+    Parameters
+    ----------
+    problem : AssignmentProblem
+        Who takes part: accounts that are no decision can only be left alone.
+    rows : slice or ndarray of int
+        Which accounts.
+
+    Returns
+    -------
+    ndarray of bool or float, shape (m, A)
+        As :func:`exploration_distribution` reads it.
+    """
+    explorable = problem.eligible[rows] & problem.free[rows][:, None]
+    explorable &= problem.leads[rows][:, None] | ~problem.strategy.contact_mask
+    explorable[:, 0] = True
+    if problem.strategy.exploration.weighting == "value":
+        return exploration_preference(problem.net[rows], explorable, problem.strategy.exploration.floor)
+    return explorable
+
+
+def exploration_weights(problem: AssignmentProblem) -> Floats:
     """Fix the weight of each action in exploration before anything is drawn.
 
     Parameters
     ----------
-    strategy : Strategy
-        Shares of hold-out and exploration, and the share of each limit that exploration may be expected to use.
-    limits : sequence of CompiledLimit
-        The limits in what is used beyond the control, restricted to the accounts that take part.
-    room : sequence of float
-        What fixed accounts and the control leave of each limit's upper bound.
-    eligible : ndarray of bool or float, shape (n, A)
-        Permitted actions, or preferences between them, of the accounts that take part.
-    cluster : ndarray of int, shape (n,)
-        Customers, numbered from 0.
+    problem : AssignmentProblem
+        Who takes part, and the limits.
 
     Returns
     -------
@@ -235,60 +248,80 @@ def exploration_weights(
     reserved for chance. A limit that compares two sums has no share to give: what exploration adds to it, and its spread,
     is left to the plan to make up.
     """
-    n, n_actions = eligible.shape
-    weights = np.ones(n_actions)
-    if strategy.exploration.share == 0 or n == 0:
+    strategy = problem.strategy
+    weights = np.ones(len(strategy.actions))
+    if strategy.exploration.share == 0 or not problem.free.any():
         return weights
-    share = (1 - strategy.holdout.share) * strategy.exploration.share
+    limits = [x for x in problem.limits if np.isfinite(x.upper) and x.ratio is None]
+    base = np.maximum(problem.fixed, 0)
+    room = [x.upper - total(x.usage, base) for x in limits]
+    users = [_users(problem, x) for x in limits]
     for _ in range(200):
-        q = exploration_distribution(weights, eligible)
-        changed = False
-        for limit, left in zip(limits, room, strict=True):
-            if not np.isfinite(limit.upper) or limit.ratio is not None:
-                continue
-            usage = usage_of(limit, n)
-            users = (np.abs(usage) * eligible).max(axis=0) > 0
-            users[0] = False
-            if not (users & (weights > 0)).any():
+        before = weights.copy()
+        for limit, left, who in zip(limits, room, users, strict=True):
+            if not (who & (weights > 0)).any():
                 continue
             allowed = strategy.exploration.usage_share * limit.upper
-            mean, variance, largest = exploration_moments(q, usage, share, cluster)
+            mean, variance, largest = exploration_moments(problem, limit, before)
             if mean <= allowed and mean + bernstein_margin(variance, largest, BREACH_PROBABILITY) <= 0.5 * left:
                 continue
-            changed = True
-            ratio = min(allowed / mean if mean > 0 else 1.0, 0.9)
-            weights[users] *= ratio
-            weights[users & (weights < 1e-3)] = 0.0
-        if not changed:
+            weights[who] *= min(allowed / mean if mean > 0 else 1.0, 0.9)
+            weights[who & (weights < 1e-3)] = 0.0
+        if (weights == before).all():
             break
     return weights
 
 
-def exploration_moments(q: Floats, usage: Floats, share: float, cluster: NDArray[np.intp]) -> tuple[float, float, float]:
+def _users(problem: AssignmentProblem, limit: CompiledLimit) -> NDArray[np.bool_]:
+    """Find the actions that use a limit otherwise than the control does, for anybody who may be given them."""
+    users = np.zeros(limit.usage.shape[-1], dtype=bool)
+    for rows in blocks(len(problem.ids)):
+        usage = limit.usage if limit.usage.ndim == 1 else limit.usage[rows]
+        users |= ((usage != usage[..., :1]) & (preferred(problem, rows) > 0)).any(axis=0)
+    users[0] = False
+    return users
+
+
+def exploration_moments(problem: AssignmentProblem, limit: CompiledLimit, weights: Floats) -> tuple[float, float, float]:
     """Work out the spread of what exploration uses of a limit; accounts of a customer are explored together.
 
     Parameters
     ----------
-    q : ndarray, shape (n, A)
-        Exploration's distribution.
-    usage : ndarray, shape (n, A)
-        What each action uses beyond the control.
-    share : float
-        Probability that a customer is explored.
-    cluster : ndarray of int, shape (n,)
-        Customers, numbered from 0.
+    problem : AssignmentProblem
+        Who takes part.
+    limit : CompiledLimit
+        The limit, counted beyond the control's usage.
+    weights : ndarray, shape (A,)
+        Weights of the actions in exploration.
 
     Returns
     -------
     mean, variance, largest : float
         Expected usage, a bound on its variance, and the most one customer can use.
     """
-    mean = share * np.einsum("ia,ia->", q, usage)
-    per_customer = np.bincount(cluster, np.max(np.where(q > 0, np.abs(usage), 0.0), axis=1))
-    second = share * np.bincount(cluster, np.einsum("ia,ia->i", q, usage * usage))
-    size = np.bincount(cluster)
-    # (sum of m terms)^2 <= m * sum of squares
-    return float(mean), float(np.sum(second * size)), float(per_customer.max(initial=0.0))
+    n, strategy = len(problem.ids), problem.strategy
+    share = (1 - strategy.holdout.share) * strategy.exploration.share
+    most, means, seconds = np.empty(n), [], []
+    moments = _moments if (kernels := chosen(n)) is None else kernels.moments
+    for rows in blocks(n):
+        usage = np.atleast_2d(limit.usage) if limit.usage.ndim == 1 else limit.usage[rows]
+        # (sum of m terms)^2 <= m * sum of squares
+        mean, second = moments(preferred(problem, rows), weights, usage, problem.household[rows], most[rows])
+        means.append(mean)
+        seconds.append(second)
+    largest = float(np.bincount(problem.customer_code, most).max(initial=0.0))
+    return share * math.fsum(means), share * math.fsum(seconds), largest
+
+
+def _moments(
+    preference: NDArray[np.bool_] | Floats, weights: Floats, usage: Floats, household: NDArray[np.intp], most: Floats
+) -> tuple[float, float]:
+    """Sum expected usage and expected squares times the customer's accounts; fill in the most each account can use."""
+    q = exploration_distribution(weights, preference)
+    beyond = usage - usage[:, :1].astype(np.float64)
+    most[:] = np.where(q > 0, np.abs(beyond), 0.0).max(axis=1)
+    second = (q * (beyond * beyond)).sum(axis=1)
+    return float((q * beyond).sum()), float(second @ household)
 
 
 def randomise(problem: AssignmentProblem, *, counter: int) -> Randomisation:
@@ -305,15 +338,16 @@ def randomise(problem: AssignmentProblem, *, counter: int) -> Randomisation:
     -------
     Randomisation
     """
-    strategy, salts, q = problem.strategy, problem.strategy.salts, problem.exploration
+    strategy, salts = problem.strategy, problem.strategy.salts
     cycle = problem.cycle if counter == 0 else f"{problem.cycle}#{counter}"
     held_out = uniform_hash(problem.customer, salt=salts.holdout, purpose="holdout") < strategy.holdout.share
     u = uniform_hash(problem.customer, salt=salts.explore, purpose="explore", cycle=cycle)
     explored = u < strategy.exploration.share
-    drawn = np.zeros(len(u), dtype=np.intp)
+    drawn = np.zeros(len(u), dtype=np.int16)
     who = np.flatnonzero(explored)
+    q = problem.explored(who)
     v = uniform_hash(problem.ids[who], salt=salts.explore, purpose="explore", cycle=f"{cycle}/action")
     # the last eligible action takes what rounding leaves of the unit interval
-    last = q.shape[1] - 1 - (q[who, ::-1] > 0).argmax(axis=1)
-    drawn[who] = np.minimum((v[:, None] >= np.cumsum(q[who], axis=1)).sum(axis=1), last)
+    last = q.shape[1] - 1 - (q[:, ::-1] > 0).argmax(axis=1)
+    drawn[who] = np.minimum((v[:, None] >= np.cumsum(q, axis=1)).sum(axis=1), last)
     return Randomisation(held_out & problem.free, explored & ~held_out & problem.free, drawn)

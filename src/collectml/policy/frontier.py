@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from collectml.errors import ConfigurationError
 from collectml.strategy.reading import nearest
 
+from ._read import read
 from .exploration import incremental
 from .plan import Plan
 from .problem import AssignmentProblem
-from .sweep import SweepPoint, SweepProblem, solve_along
+from .solver import AssignmentSolution
+from .sweep import solve_along
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -263,22 +265,21 @@ def trace(
     codes = problem.customer_code[free]
     shared = strategy.one_contact_per_customer and len(np.unique(codes)) < len(codes)
     n = int(free.sum())
-    program = SweepProblem(
-        values=problem.net[free],
+    program = read(
+        problem.net[free],
         usage=[x.usage if x.usage.ndim == 1 else x.usage[free] for x in beyond],
-        lower=plan.lower,
         upper=plan.upper,
+        lower=plan.lower,
         eligible=problem.eligible[free],
         customer=codes if shared else None,
-        contact=strategy.contact_mask,
-        tie=problem.tie[free],
-        names=tuple(x.name for x in problem.limits),
-        swept=k,
-        gap=max(1e-6, 0.1 / n),  # on small portfolios whole accounts leave more than the dual can close
+        contact=strategy.contact_mask if shared else None,
+        tie_key=problem.tie[free],
+        names=[x.name for x in problem.limits],
     )
+    gap = max(1e-6, 0.1 / n)  # on small portfolios whole accounts leave more than the dual can close
     bounds = plan.upper[k] + (grid - chosen.upper) / keep
-    known = {} if current is None else {current: _in_force(plan, float(bounds[current]))}
-    solved = solve_along(program, bounds.tolist(), known)
+    known = {} if current is None else {current: plan.solution}
+    solved = solve_along(program, k, bounds.tolist(), gap, known)
     return _gathered(problem, plan, k, grid, current, solved, keep)
 
 
@@ -317,18 +318,13 @@ def _grid(
     return grid, current
 
 
-def _in_force(plan: Plan, bound: float) -> SweepPoint:
-    s = plan.solution
-    return SweepPoint(bound, s.action, s.value, s.upper_bound, s.shadow_prices, s.usage)
-
-
 def _gathered(
     problem: AssignmentProblem,
     plan: Plan,
     k: int,
     grid: Floats,
     current: int | None,
-    solved: list[SweepPoint | None],
+    solved: list[AssignmentSolution | None],
     keep: float,
 ) -> Frontier:
     """Turn the plan's solutions into what the portfolio is expected to bring: plan, exploration, hold-out, fixed accounts."""
@@ -348,7 +344,7 @@ def _gathered(
         if point is None:
             continue
         value[i], bound[i] = steady + keep * point.value, steady + keep * point.upper_bound
-        used[i], price[i] = elsewhere + keep * point.usage, point.price
+        used[i], price[i] = elsewhere + keep * point.usage, point.shadow_prices
         planned[i] = problem.fixed
         planned[i, free] = point.action
     chosen = problem.limits[k]

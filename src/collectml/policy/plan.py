@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,8 @@ from numpy.typing import NDArray
 from collectml.errors import InfeasibleStrategyError
 from collectml.strategy import CompiledLimit
 
-from .exploration import (
-    BREACH_PROBABILITY,
-    bernstein_margin,
-    bernstein_tail,
-    exploration_moments,
-    incremental,
-    usage_of,
-)
+from ._usage import TOLERANCE, blocks, exact_sum, looked_up, total
+from .exploration import BREACH_PROBABILITY, bernstein_margin, bernstein_tail, exploration_moments
 from .problem import AssignmentProblem
 from .solver import AssignmentSolution, solve_assignment
 
@@ -45,7 +39,7 @@ class Plan:
         Bound on the probability that chance pushes usage past any limit.
     """
 
-    action: NDArray[np.intp]
+    action: NDArray[np.signedinteger]
     lower: Floats
     upper: Floats
     expected: Floats
@@ -55,8 +49,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Chance:
-    """What fixed accounts, the control and exploration use of one limit, and the spread of exploration's use."""
+    """What fixed accounts, the control and exploration use of one limit, and the spread of exploration's use.
 
+    `control` is what it would be if all accounts, fixed ones included, got the control.
+    """
+
+    control: float
     fixed: float
     mean: float
     variance: float
@@ -102,9 +100,7 @@ def make_plan(problem: AssignmentProblem, *, gap: float = 1e-6) -> Plan:
     strategy = problem.strategy
     keep = (1 - strategy.holdout.share) * (1 - strategy.exploration.share)
     free = problem.free
-    codes = np.unique(problem.customer_code[free], return_inverse=True)[1]
-    beyond = [incremental(x) for x in problem.limits]
-    chance = [_chance(problem, x, y, codes) for x, y in zip(problem.limits, beyond, strict=True)]
+    chance = [_chance(problem, x) for x in problem.limits]
     lower, upper = (np.array([getattr(x, b) for x in problem.limits], dtype=float) for b in ("lower", "upper"))
     elsewhere = np.array([c.fixed + c.mean for c in chance])
     share = BREACH_PROBABILITY / max(1, 2 * len(chance))
@@ -119,15 +115,15 @@ def make_plan(problem: AssignmentProblem, *, gap: float = 1e-6) -> Plan:
         plan_upper = np.where(possible, np.maximum(plan_upper, 0.0), plan_upper)
         plan_lower = (lower - elsewhere + margin) / keep
         try:
-            solution = _solve(problem, beyond, codes, plan_lower, plan_upper, gap)
+            solution = _solve(problem, chance, plan_lower, plan_upper, gap)
         except InfeasibleStrategyError as error:
             raise _too_much_chance(problem, error, margin) from None
-        needed, tail = _spread(problem, beyond, codes, solution.action, chance, keep, share, cautious)
+        needed, tail = _spread(problem, solution.action, chance, keep, share, cautious)
         if (needed <= margin).all() or tail <= BREACH_PROBABILITY:
             break
         margin = np.maximum(margin, 1.02 * needed)
-    action = problem.fixed.copy()
-    action[free] = solution.action
+    action = np.where(free, solution.action, problem.fixed).astype(np.int16)
+    solution = replace(solution, action=solution.action[free])
     return Plan(action, plan_lower, plan_upper, elsewhere + keep * solution.usage, solution, tail)
 
 
@@ -145,55 +141,73 @@ def _too_much_chance(problem: AssignmentProblem, error: InfeasibleStrategyError,
     )
 
 
-def _chance(problem: AssignmentProblem, limit: CompiledLimit, beyond: CompiledLimit, codes: NDArray[np.intp]) -> _Chance:
-    strategy, free = problem.strategy, problem.free
-    n, held = len(problem.ids), np.flatnonzero(~free)
-    share = (1 - strategy.holdout.share) * strategy.exploration.share
-    whole = usage_of(limit, n)
-    fixed = float(whole[held, problem.fixed[held]].sum() + whole[free, 0].sum())
-    saves = bool((beyond.usage < 0).any())
-    if share == 0:
-        return _Chance(fixed, 0.0, 0.0, 0.0, saves)
-    return _Chance(fixed, *exploration_moments(problem.exploration[free], usage_of(beyond, n)[free], share, codes), saves)
+def _chance(problem: AssignmentProblem, limit: CompiledLimit) -> _Chance:
+    control = total(limit.usage, np.zeros(len(problem.ids), dtype=np.int16))
+    fixed = total(limit.usage, np.maximum(problem.fixed, 0))
+    saves = any((part < part[..., :1]).any() for part in _parts(problem, limit))
+    if problem.strategy.exploration.share == 0:
+        return _Chance(control, fixed, 0.0, 0.0, 0.0, saves)
+    return _Chance(control, fixed, *exploration_moments(problem, limit, problem.weights), saves)
+
+
+def _parts(problem: AssignmentProblem, limit: CompiledLimit) -> list[Floats]:
+    return [limit.usage] if limit.usage.ndim == 1 else [limit.usage[rows] for rows in blocks(len(problem.ids))]
 
 
 def _solve(
-    problem: AssignmentProblem,
-    beyond: list[CompiledLimit],
-    codes: NDArray[np.intp],
-    lower: Floats,
-    upper: Floats,
-    gap: float,
+    problem: AssignmentProblem, chance: list[_Chance], lower: Floats, upper: Floats, gap: float
 ) -> AssignmentSolution:
-    free = problem.free
+    """Solve for all accounts, of which fixed ones may only get the control; bounds and solution count what is used beyond it.
+
+    The solver counts the control's usage as well, so bounds move by it: no column is copied.
+    """
+    free, names = problem.free, [x.name for x in problem.limits]
     if not free.any():  # nobody is decided: commitments and notices alone must fit
-        over = [x.name for x, low, high in zip(beyond, lower, upper, strict=True) if high < 0 or low > 0]
+        over = [x for x, low, high in zip(names, lower, upper, strict=True) if high < 0 or low > 0]
         if over:
             raise InfeasibleStrategyError(f"commitments and mandatory notices alone break {', '.join(over)}", over)
-        nothing = np.zeros(len(beyond))
-        return AssignmentSolution(np.zeros(0, dtype=np.intp), 0.0, 0.0, 0.0, "optimal", nothing, nothing)
-    whole = bool(free.all())
-    columns = [x.usage if whole or x.usage.ndim == 1 else x.usage[free] for x in beyond]
-    shared = problem.strategy.one_contact_per_customer and len(codes) > int(codes.max(initial=-1)) + 1
-    return solve_assignment(
-        problem.net if whole else problem.net[free],
-        usage=columns,
-        upper=upper,
-        lower=lower,
-        eligible=problem.eligible if whole else problem.eligible[free],
-        customer=codes if shared else None,
+        nothing = np.zeros(len(names))
+        return AssignmentSolution(np.zeros(len(free), dtype=np.intp), 0.0, 0.0, 0.0, "optimal", nothing, nothing)
+    eligible = problem.eligible
+    if not free.all():
+        eligible = eligible & free[:, None]
+        eligible[:, 0] = True
+    control = np.array([c.control for c in chance], dtype=float)
+    shared = problem.strategy.one_contact_per_customer and bool((problem.household > 1).any())
+    solution = solve_assignment(
+        problem.net,
+        usage=[x.usage for x in problem.limits],
+        upper=_moved(upper, control, 1.0),
+        lower=_moved(lower, control, -1.0),
+        eligible=eligible,
+        customer=problem.customer_code if shared else None,
         contact=problem.strategy.contact_mask if shared else None,
-        tie_key=problem.tie if whole else problem.tie[free],
+        tie_key=problem.tie,
         gap=gap,
-        names=[x.name for x in problem.limits],
+        names=names,
     )
+    fixed = exact_sum(np.asarray(problem.net[~free, 0], dtype=np.float64))
+    value, bound = solution.value - fixed, solution.upper_bound - fixed
+    return replace(
+        solution,
+        value=value,
+        upper_bound=bound,
+        gap=(bound - value) / max(1.0, abs(value)),
+        usage=solution.usage - control,
+    )
+
+
+def _moved(bounds: Floats, by: Floats, sign: float) -> Floats:
+    """Move bounds, and no more than the tolerance of the bound itself may be used on top of it."""
+    moved = bounds + by
+    known = np.isfinite(bounds)
+    size, now = (np.maximum(1.0, np.abs(np.where(known, x, 0.0))) for x in (bounds, moved))
+    return moved - sign * TOLERANCE * np.maximum(0.0, now - size)
 
 
 def _spread(
     problem: AssignmentProblem,
-    beyond: list[CompiledLimit],
-    codes: NDArray[np.intp],
-    action: NDArray[np.intp],
+    action: NDArray[np.integer],
     chance: list[_Chance],
     keep: float,
     share: float,
@@ -202,17 +216,20 @@ def _spread(
     """Margins that the plan's own spread asks for, and the bound on the chance of a breach under its limits."""
     if keep == 1:
         return np.zeros(len(chance)), 0.0
-    n, rows = len(problem.ids), np.flatnonzero(problem.free)
+    control = np.zeros(len(action), dtype=np.int16)
     margins, tail = np.zeros(len(chance)), 0.0
-    for k, (limit, c) in enumerate(zip(beyond, chance, strict=True)):
-        own = usage_of(limit, n)[rows, action]
-        by_customer = np.bincount(codes, own)
+    for k, (limit, c) in enumerate(zip(problem.limits, chance, strict=True)):
+        own = limit.usage[action] - limit.usage[0] if limit.usage.ndim == 1 else looked_up(limit.usage, action)
+        if limit.usage.ndim == 2:
+            own -= looked_up(limit.usage, control)
+        by_customer = np.bincount(problem.customer_code, own)
+        used = exact_sum(own)
         variance = keep * (1 - keep) * float(by_customer @ by_customer) + c.variance
         largest = max(float(np.abs(by_customer).max(initial=0.0)), c.largest)
         margins[k] = bernstein_margin(variance, largest, share)
-        mean = c.fixed + c.mean + keep * float(own.sum())
+        mean = c.fixed + c.mean + keep * used
         above = bernstein_tail(limit.upper - mean, variance, largest)
-        if own.sum() <= cautious[k]:
+        if used <= cautious[k]:
             above = min(above, share)
         tail += above + bernstein_tail(mean - limit.lower, variance, largest)
     return margins, tail

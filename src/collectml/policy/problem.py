@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -10,14 +11,42 @@ from numpy.typing import NDArray
 
 from collectml.errors import SchemaError
 from collectml.hashing import stable_hash
-from collectml.strategy import CompiledLimit, Expression, Permissions, Strategy, permissions
+from collectml.strategy import CompiledLimit, Expression, Permissions, Strategy, Tally, permissions
 
-from .exploration import exploration_distribution, exploration_preference, exploration_weights, incremental, usage_of
+from .exploration import exploration_distribution, exploration_weights, preferred
 from .value import PricedActions
 
-__all__ = ["AssignmentProblem", "pose"]
+__all__ = ["AccountRows", "AssignmentProblem", "account_rows", "join_accounts", "pose"]
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AccountRows:
+    """What accounts bring to the problem, each by itself: a batch reads them block by block.
+
+    Parameters
+    ----------
+    net : ndarray, shape (n, A)
+        Net values; 0 where unknown (and then not eligible).
+    permissions : Permissions
+        What the conditions allow.
+    eligible : ndarray of bool, shape (n, A)
+        What is allowed and has a known value.
+    fixed : ndarray of int, shape (n,)
+        Position of the action of accounts that are no decision; -1 elsewhere.
+    mandatory : ndarray of bool, shape (n,)
+        Whether that is a mandatory notice; else it is a running commitment.
+    limits : tuple of Tally
+        What each account counts in each limit.
+    """
+
+    net: Floats
+    permissions: Permissions
+    eligible: NDArray[np.bool_]
+    fixed: NDArray[np.signedinteger]
+    mandatory: NDArray[np.bool_]
+    limits: tuple[Tally, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +61,7 @@ class AssignmentProblem:
         The as-of date.
     ids : Index, length n
         Account ids.
-    customer : ndarray, shape (n,)
+    customer : Index, length n
         Customer ids; the account id where there is none.
     customer_code : ndarray of int, shape (n,)
         The same, numbered from 0.
@@ -48,30 +77,57 @@ class AssignmentProblem:
         What may be assigned: allowed, with evidence, and no second contact of a customer already committed to one.
     fixed : ndarray of int, shape (n,)
         Position of the action of accounts that are no decision (mandatory notice, running commitment); -1 elsewhere.
-    fixed_reason : ndarray of str, shape (n,)
-        Why.
-    exploration : ndarray, shape (n, A)
-        Exploration's distribution ``q``.
+    mandatory : ndarray of bool, shape (n,)
+        Which of them are mandatory notices.
+    leads : ndarray of bool, shape (n,)
+        The account of each customer that exploration may contact.
+    weights : ndarray, shape (A,)
+        Weight of each action in exploration.
     """
 
     strategy: Strategy
     cycle: str
     ids: pd.Index
-    customer: NDArray[np.object_]
+    customer: pd.Index
     customer_code: NDArray[np.intp]
     tie: NDArray[np.uint64]
     net: Floats
     limits: tuple[CompiledLimit, ...]
     permissions: Permissions
     eligible: NDArray[np.bool_]
-    fixed: NDArray[np.intp]
-    fixed_reason: NDArray[np.object_]
-    exploration: Floats
+    fixed: NDArray[np.signedinteger]
+    mandatory: NDArray[np.bool_]
+    leads: NDArray[np.bool_]
+    weights: Floats
 
-    @property
+    @cached_property
     def free(self) -> NDArray[np.bool_]:
         """The accounts that are decided, shape (n,)."""
         return self.fixed < 0
+
+    @cached_property
+    def household(self) -> NDArray[np.intp]:
+        """Accounts that each account's customer has, shape (n,)."""
+        return np.bincount(self.customer_code)[self.customer_code]
+
+    @property
+    def exploration(self) -> Floats:
+        """Exploration's distribution ``q`` over actions, shape (n, A); rows sum to 1."""
+        return self.explored(slice(None))
+
+    def explored(self, rows: slice | NDArray[np.intp]) -> Floats:
+        """Give exploration's distribution for some accounts.
+
+        Parameters
+        ----------
+        rows : slice or ndarray of int
+            Which.
+
+        Returns
+        -------
+        ndarray, shape (m, A)
+        """
+        return exploration_distribution(self.weights, preferred(self, rows))
 
 
 def pose(
@@ -102,33 +158,84 @@ def pose(
         Where accounts repeat, or values and accounts do not match.
     """
     ids = _matching_ids(priced, accounts)
-    net = priced.net.loc[ids].to_numpy(dtype=float)
-    quantities = {k: f.loc[ids].to_numpy(dtype=float) for k, f in priced.quantities().items()}
+    aligned = PricedActions(*(getattr(priced, f.name).loc[ids] for f in fields(PricedActions)))
+    rows = account_rows(strategy, aligned, accounts, day=day, unsupported=unsupported)
+    customer = pd.Index(accounts["customer_id"]) if "customer_id" in accounts else ids
+    return join_accounts(strategy, rows, ids, customer, day=day)
+
+
+def account_rows(
+    strategy: Strategy, priced: PricedActions, accounts: pd.DataFrame, *, day: pd.Timestamp, unsupported: tuple[str, ...]
+) -> AccountRows:
+    """Work out what each account brings to the problem, apart from all others.
+
+    Parameters
+    ----------
+    strategy, accounts, day, unsupported
+        As in :func:`pose`.
+    priced : PricedActions
+        Values and expected quantities, a row an account in the order of ``accounts``.
+
+    Returns
+    -------
+    AccountRows
+
+    Raises
+    ------
+    SchemaError
+        Where the control has no value.
+    """
+    net = priced.net.to_numpy(dtype=float)
+    quantities = {k: f.to_numpy(dtype=float) for k, f in priced.quantities().items()}
+    known = np.isfinite(net)
+    if not known[:, 0].all():
+        raise SchemaError(f"values: {int((~known[:, 0]).sum()):,} accounts have no finite value for the control")
     allowed = permissions(strategy, accounts, unsupported=unsupported)
-    fixed, fixed_reason = _fixed_actions(strategy, accounts, allowed.allowed, day)
-    customer = (accounts["customer_id"] if "customer_id" in accounts else accounts["account_id"]).to_numpy(dtype=object)
-    codes = pd.factorize(customer)[0].astype(np.intp)
-    eligible = _eligible(strategy, allowed, net, fixed, codes)
-    limits = tuple(
-        limit.compile(actions=strategy.actions, quantities=quantities, accounts=accounts) for limit in strategy.limits
-    )
+    fixed, mandatory = _fixed_actions(strategy, accounts, allowed.allowed, day)
+    limits = tuple(x.tally(actions=strategy.actions, quantities=quantities, accounts=accounts) for x in strategy.limits)
+    return AccountRows(np.where(known, net, 0.0), allowed, allowed.allowed & known, fixed, mandatory, limits)
+
+
+def join_accounts(
+    strategy: Strategy, rows: AccountRows, ids: pd.Index, customer: pd.Index, *, day: pd.Timestamp
+) -> AssignmentProblem:
+    """Add what accounts mean to one another: customers, limits, exploration.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        With the capacities of the cycle.
+    rows : AccountRows
+        Of all accounts.
+    ids, customer : Index, length n
+        Account and customer ids.
+    day : Timestamp
+        The as-of date.
+
+    Returns
+    -------
+    AssignmentProblem
+    """
     cycle = f"{day:%Y-%m-%d}"
+    codes = pd.factorize(customer)[0].astype(np.intp, copy=False)
     tie = stable_hash(ids, salt=strategy.salts.tie, purpose="tie", cycle=cycle)
-    return AssignmentProblem(
+    problem = AssignmentProblem(
         strategy=strategy,
         cycle=cycle,
         ids=ids,
         customer=customer,
         customer_code=codes,
         tie=tie,
-        net=np.where(np.isfinite(net), net, 0.0),
-        limits=limits,
-        permissions=allowed,
-        eligible=eligible,
-        fixed=fixed,
-        fixed_reason=fixed_reason,
-        exploration=_exploration(strategy, limits, net, eligible, fixed, codes, tie),
+        net=rows.net,
+        limits=tuple(x.close(m, strategy.actions) for x, m in zip(strategy.limits, rows.limits, strict=True)),
+        permissions=rows.permissions,
+        eligible=_uncontacted(strategy, rows, codes),
+        fixed=rows.fixed,
+        mandatory=rows.mandatory,
+        leads=_leads(strategy, codes, tie),
+        weights=np.ones(len(strategy.actions)),
     )
+    return replace(problem, weights=exploration_weights(problem))
 
 
 def _matching_ids(priced: PricedActions, accounts: pd.DataFrame) -> pd.Index:
@@ -150,68 +257,38 @@ def _matching_ids(priced: PricedActions, accounts: pd.DataFrame) -> pd.Index:
 
 def _fixed_actions(
     strategy: Strategy, accounts: pd.DataFrame, allowed: NDArray[np.bool_], day: pd.Timestamp
-) -> tuple[NDArray[np.intp], NDArray[np.object_]]:
+) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
     """Find the accounts that are no decision: mandatory notices, and commitments still running (-1: free)."""
     n = len(accounts)
-    fixed, reason = np.full(n, -1, dtype=np.intp), np.full(n, "", dtype=object)
+    fixed, mandatory = np.full(n, -1, dtype=np.int16), np.zeros(n, dtype=bool)
     if {"committed_action", "committed_until"} <= set(accounts):
         running = (pd.to_datetime(accounts["committed_until"]) > day).to_numpy(dtype=bool)
-        action = pd.Index(strategy.action_names).get_indexer(pd.Index(accounts["committed_action"]))
+        at = np.flatnonzero(running)
+        action = pd.Index(strategy.action_names).get_indexer(pd.Index(accounts["committed_action"].iloc[at]))
         # an action that is no longer permitted is not continued: the account is decided afresh
-        running = running & (action >= 0) & allowed[np.arange(n), np.maximum(action, 0)]
-        fixed[running], reason[running] = action[running], "commitment"
+        kept = (action >= 0) & allowed[at, np.maximum(action, 0)]
+        fixed[at[kept]] = action[kept]
     for j, action_spec in enumerate(strategy.actions):
         if action_spec.mandatory_when is not None:
             must = Expression(action_spec.mandatory_when).allows(accounts) & allowed[:, j]
-            fixed[must], reason[must] = j, "mandatory"
-    return fixed, reason
+            fixed[must], mandatory[must] = j, True
+    return fixed, mandatory
 
 
-def _eligible(
-    strategy: Strategy,
-    allowed: Permissions,
-    net: Floats,
-    fixed: NDArray[np.intp],
-    codes: NDArray[np.intp],
-) -> NDArray[np.bool_]:
-    """Combine permissions, evidence and what the customer's other accounts are already committed to."""
-    unknown = ~np.isfinite(net)
-    unknown[:, 0] = False
-    if not np.isfinite(net[:, 0]).all():
-        raise SchemaError(f"values: {int((~np.isfinite(net[:, 0])).sum()):,} accounts have no finite value for the control")
-    eligible = allowed.allowed & ~unknown
+def _uncontacted(strategy: Strategy, rows: AccountRows, codes: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Take contacts from accounts whose customer is already contacted, by a commitment or a notice on another account."""
+    if not strategy.one_contact_per_customer or not (rows.fixed >= 0).any():
+        return rows.eligible
+    contacted = np.zeros(int(codes.max()) + 1, dtype=bool)
+    contacted[codes[(rows.fixed >= 0) & strategy.contact_mask[np.maximum(rows.fixed, 0)]]] = True
+    return rows.eligible & ~(contacted[codes][:, None] & strategy.contact_mask)
+
+
+def _leads(strategy: Strategy, codes: NDArray[np.intp], tie: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Pick the account of each customer that exploration may contact: of several the one with the smallest hash."""
+    leads = np.ones(len(codes), dtype=bool)
     if strategy.one_contact_per_customer:
-        contacted = codes[(fixed >= 0) & strategy.contact_mask[np.maximum(fixed, 0)]]
-        eligible &= ~(np.isin(codes, contacted)[:, None] & strategy.contact_mask)
-    return eligible
-
-
-def _exploration(
-    strategy: Strategy,
-    limits: tuple[CompiledLimit, ...],
-    net: Floats,
-    eligible: NDArray[np.bool_],
-    fixed: NDArray[np.intp],
-    codes: NDArray[np.intp],
-    tie: NDArray[np.uint64],
-) -> Floats:
-    """Exploration's distribution over actions; of a customer's accounts only one may be contacted."""
-    free, held = np.flatnonzero(fixed < 0), np.flatnonzero(fixed >= 0)
-    explorable = eligible.copy()
-    explorable[held] = False
-    explorable[:, 0] = True
-    if strategy.one_contact_per_customer:
-        order = np.lexsort((tie, codes))
-        leads = np.zeros(len(codes), dtype=bool)
-        leads[order[np.r_[True, np.diff(codes[order]) > 0][: len(order)]]] = True
-        explorable &= leads[:, None] | ~strategy.contact_mask
-    elsewhere = [usage_of(x, len(fixed))[held, fixed[held]].sum() + usage_of(x, len(fixed))[free, 0].sum() for x in limits]
-    room = [x.upper - used for x, used in zip(limits, elsewhere, strict=True)]
-    beyond = [incremental(x) for x in limits]
-    taking_part = [replace(x, usage=x.usage if x.usage.ndim == 1 else x.usage[free]) for x in beyond]
-    customer = np.unique(codes[free], return_inverse=True)[1]
-    preferred: NDArray[np.bool_] | Floats = explorable
-    if strategy.exploration.weighting == "value":
-        preferred = exploration_preference(np.where(np.isfinite(net), net, 0.0), explorable, strategy.exploration.floor)
-    weights = exploration_weights(strategy, taking_part, room, preferred[free], customer)
-    return exploration_distribution(weights, preferred)
+        shared = np.flatnonzero(np.bincount(codes)[codes] > 1)
+        order = shared[np.lexsort((tie[shared], codes[shared]))]
+        leads[order[1:][np.diff(codes[order]) == 0]] = False
+    return leads

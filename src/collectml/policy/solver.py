@@ -92,7 +92,8 @@ def solve_assignment(
     gap : float, default 1e-6
         Target of the certified relative gap.
     time_limit : float, default 10
-        Seconds after which the best assignment found is returned.
+        Seconds after which the best assignment found is returned; up to a minute more where there is none yet (the first call
+        on a machine compiles).
     names : sequence of str, length K, optional
         What the limits are called in errors; "limit 0" and so on by default.
     warm_start : array-like, shape (K,), optional
@@ -130,8 +131,27 @@ def solve_assignment(
         raise ValueError(f"gap must be >= 0 and time_limit > 0, not {gap} and {time_limit}")
     deadline = time.monotonic() + time_limit
     instance = read(values, usage, upper, lower, eligible, customer, contact, tie_key, names)
-    search = Search(instance, gap, deadline, start_of(instance, warm_start))
-    met = search.run()
+    return solution_of(Search(instance, gap, deadline, start_of(instance, warm_start)))
+
+
+def solution_of(search: Search) -> AssignmentSolution:
+    """Run a search to its end and state what it found.
+
+    Parameters
+    ----------
+    search : Search
+        A problem, and where to start.
+
+    Returns
+    -------
+    AssignmentSolution
+
+    Raises
+    ------
+    InfeasibleStrategyError
+        No assignment satisfies the limits.
+    """
+    met, instance = search.run(), search.instance
     value = instance.worth(search.action)  # summed once more over all rows: the search adds up changes
     bound = max(search.best.bound, value)
     return AssignmentSolution(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from collectml.errors import InfeasibleStrategyError
 from collectml.strategy import CompiledLimit, Strategy
 
-from .assignment import Assignment, decision_reasons
-from .exploration import randomise, usage_of
+from ._usage import total
+from .assignment import Assignment
+from .exploration import randomise
 from .plan import Plan, make_plan
 from .problem import AssignmentProblem, pose
 from .tree import StrategyTree
@@ -109,14 +110,26 @@ class TreatmentPolicy:
         strategy = self.strategy if capacity is None else self.strategy.with_capacity(capacity, as_of=day)
         priced = values if isinstance(values, PricedActions) else _stated(strategy, values)
         problem = pose(strategy, priced, accounts, day=day, unsupported=self.unsupported())
-        if self.tree is None:
+        return self.decide(problem, None if self.tree is None else self.tree.leaf_of(accounts))
+
+    def decide(self, problem: AssignmentProblem, leaf: NDArray[np.signedinteger] | None = None) -> Assignment:
+        """Assign one action to every account of a problem that is set up.
+
+        Parameters
+        ----------
+        problem : AssignmentProblem
+            The problem of the cycle.
+        leaf : ndarray of int, shape (n,), optional
+            The leaf of the strategy tree that each account belongs to, where there is a tree.
+
+        Returns
+        -------
+        Assignment
+        """
+        if self.tree is None or leaf is None:
             return _carry_out(problem, make_plan(problem))
-        scored, plan = self.tree.plan(problem, accounts)
-        reason, blocked_by = decision_reasons(scored, plan)
-        leaf = np.char.add("strategy tree, leaf ", self.tree.leaf_of(accounts).astype(str)).astype(object)
-        followed = np.isin(reason, ["best value", "best permitted value"])
-        reason = np.where(followed, leaf, reason)
-        return replace(_carry_out(problem, plan, (reason, blocked_by)), by_tree=self.tree)
+        scored, plan = self.tree.plan(problem, leaf)
+        return replace(_carry_out(problem, plan), by_tree=self.tree, leaf=leaf, scored=scored)
 
     def unsupported(self) -> tuple[str, ...]:
         """Name the actions with too few supporting rows in the log.
@@ -138,45 +151,22 @@ def _stated(strategy: Strategy, values: pd.DataFrame) -> PricedActions:
     return PricedActions(priced.recovered, priced.recovered, priced.cost, priced.minutes, priced.complaints)
 
 
-def _carry_out(
-    problem: AssignmentProblem, plan: Plan, reasons: tuple[NDArray[np.object_], NDArray[np.object_]] | None = None
-) -> Assignment:
-    """Draw hold-out and exploration, check every limit on what is really assigned, and write down why."""
-    strategy, free, q = problem.strategy, problem.free, problem.exploration
-    h, e = strategy.holdout.share, strategy.exploration.share
-    rows = np.arange(len(problem.ids))
+def _carry_out(problem: AssignmentProblem, plan: Plan) -> Assignment:
+    """Draw hold-out and exploration, and check every limit on what is really assigned."""
+    h, e = problem.strategy.holdout.share, problem.strategy.exploration.share
     for counter in range(MAX_REDRAWS if e > 0 else 1):
         drawn = randomise(problem, counter=counter)
-        action = np.where(drawn.held_out, 0, np.where(drawn.explored, drawn.drawn, plan.action))
-        used = np.array([usage_of(x, len(rows))[rows, action].sum() for x in problem.limits])
+        action = np.where(drawn.explored, drawn.drawn, plan.action)
+        action[drawn.held_out] = 0
+        used = np.array([total(x.usage, action) for x in problem.limits], dtype=float)
         broken = [x.name for x, u in zip(problem.limits, used, strict=True) if not _holds(x, float(u))]
         if not broken:
-            break
-    else:
-        raise InfeasibleStrategyError(
-            f"with a hold-out of {h:.0%} and exploration of {e:.0%} no draw keeps {', '.join(broken)}: "
-            "lower the minimum, or the shares",
-            broken,
-        )
-    probability = np.where(free, (1 - h) * e, 0.0)[:, None] * q
-    probability[rows, plan.action] += np.where(free, (1 - h) * (1 - e), 1.0)
-    probability[:, 0] += np.where(free, h, 0.0)
-    # three shares that add up to one may add up to a bit more, which no log of probabilities would take
-    np.minimum(probability, 1.0, out=probability)
-    reason, blocked_by = decision_reasons(problem, plan) if reasons is None else reasons
-    reason = np.where(drawn.held_out, "hold-out", np.where(drawn.explored, "exploration", reason))
-    decisions = pd.DataFrame(
-        {
-            "account_id": problem.ids,
-            "action": pd.Series(np.array(strategy.action_names, dtype=object)[action], dtype="str"),
-            "value": problem.net[rows, action],
-            "value_no_action": problem.net[:, 0],
-            "probability": probability[rows, action],
-            "reason": pd.Series(reason, dtype="str"),
-            "blocked_by": pd.Series(blocked_by, dtype="str"),
-        }
+            return Assignment(problem, plan, action, drawn.held_out, drawn.explored, used, counter)
+    raise InfeasibleStrategyError(
+        f"with a hold-out of {h:.0%} and exploration of {e:.0%} no draw keeps {', '.join(broken)}: "
+        "lower the minimum, or the shares",
+        broken,
     )
-    return Assignment(problem, plan, decisions, probability, used, counter)
 
 
 def _holds(limit: CompiledLimit, used: float) -> bool:

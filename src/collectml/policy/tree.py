@@ -280,15 +280,15 @@ class StrategyTree(BaseModel):
                 stack += [(rows[said], node.if_yes), (rows[~said], node.if_no)]
         return out
 
-    def plan(self, problem: AssignmentProblem, accounts: pd.DataFrame) -> tuple[AssignmentProblem, Plan]:
+    def plan(self, problem: AssignmentProblem, leaf: NDArray[np.signedinteger]) -> tuple[AssignmentProblem, Plan]:
         """Make the plan that follows the tree within every limit.
 
         Parameters
         ----------
         problem : AssignmentProblem
             The problem of the cycle.
-        accounts : DataFrame, n rows
-            Its accounts.
+        leaf : ndarray of int, shape (n,)
+            Its accounts' leaves, see :meth:`leaf_of`.
 
         Returns
         -------
@@ -298,18 +298,18 @@ class StrategyTree(BaseModel):
             Its plan. With many accounts worth the same, whole accounts leave more of the gap than usual open: its target is
             a tenth of an average account, or 1e-6 where that is more.
         """
-        scored = self.scored(problem, accounts)
+        scored = self.scored(problem, leaf)
         return scored, make_plan(scored, gap=max(1e-6, 0.1 / len(problem.ids)))
 
-    def scored(self, problem: AssignmentProblem, accounts: pd.DataFrame) -> AssignmentProblem:
+    def scored(self, problem: AssignmentProblem, code: NDArray[np.signedinteger]) -> AssignmentProblem:
         """Put the tree's worths in place of each account's own values.
 
         Parameters
         ----------
         problem : AssignmentProblem
             The problem of the cycle.
-        accounts : DataFrame, n rows
-            Its accounts.
+        code : ndarray of int, shape (n,)
+            Its accounts' leaves, see :meth:`leaf_of`.
 
         Returns
         -------
@@ -324,7 +324,6 @@ class StrategyTree(BaseModel):
         """
         self._belongs(problem.strategy)
         names = problem.strategy.action_names
-        code = self.leaf_of(accounts)
         gain = problem.net - problem.net[:, :1]
         worth = np.repeat(problem.net[:, :1], problem.net.shape[1], axis=1)
         known = np.zeros(problem.eligible.shape, dtype=bool)

@@ -127,7 +127,7 @@ def fit_tree(
             break
         seen.add(branch)
         bare = _written(problem, accounts, branch, questions, rows, prices)
-        _, own = bare.plan(problem, accounts)
+        _, own = bare.plan(problem, bare.leaf_of(accounts))
         prices = own.solution.shadow_prices
         value = float(problem.net[rows, own.action[rows]].sum())
         if best is None or value > best[0]:

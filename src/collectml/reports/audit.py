@@ -33,7 +33,16 @@ def cross_checks(model: ModelLike, assignment: Assignment, inputs: Inputs) -> li
     list of dict
         ``identity`` in words, and whether it ``holds``.
     """
-    checks = [*_prices(assignment), *_scores(model), *_lineage(model), *_cases(inputs), *_permitted(assignment)]
+    checks = [
+        *_prices(assignment),
+        *_scores(model),
+        *_lineage(model),
+        *_trial(model),
+        *_drivers(model),
+        *_signs(model),
+        *_cases(inputs),
+        *_permitted(assignment),
+    ]
     return [{"identity": name, "holds": bool(holds)} for name, holds in checks]
 
 
@@ -52,7 +61,7 @@ def _prices(assignment: Assignment) -> list[tuple[str, bool]]:
         ),
         (
             "bound less value is what accounts lose and priced slack",
-            priced.customers_lost + priced.slack_value <= gap + room,
+            abs(priced.customers_lost + priced.slack_value - gap) <= room,
         ),
     ]
 
@@ -63,7 +72,11 @@ def _permitted(assignment: Assignment) -> list[tuple[str, bool]]:
     if len(at) != len(problem.ids) or (at < 0).any():
         return []
     allowed = problem.permissions.allowed[np.arange(len(at)), at]
-    return [("no condition is broken by any assigned action", bool(allowed.all()))]
+    checks = [("no condition is broken by any assigned action", bool(allowed.all()))]
+    if problem.strategy.one_contact_per_customer:
+        contacted = problem.customer_code[problem.strategy.contact_mask[at]]
+        checks.append(("no customer is contacted twice", len(np.unique(contacted)) == len(contacted)))
+    return checks
 
 
 def _scores(model: ModelLike) -> list[tuple[str, bool]]:
@@ -94,6 +107,50 @@ def _scores(model: ModelLike) -> list[tuple[str, bool]]:
     if tenths is not None:
         checks.append(("tenths of the uplift add up to the decisions kept out", int(tenths["n"].sum()) == len(p)))
     return checks
+
+
+def _trial(model: ModelLike) -> list[tuple[str, bool]]:
+    """Hold the arms of the log against its size, and against weights that change nothing."""
+    arms, kept = model.evidence.tables.get("arms"), fact(model, "log", "held_out_decisions")
+    if arms is None or not isinstance(kept, int):
+        return []
+    same = arms[arms["same_propensity"].astype(bool)]
+    gap = (same["value"] - same["mean"]).abs() / same["mean"].abs().clip(lower=1)
+    return [
+        ("decisions by arm add up to the decisions kept out", int(arms["n"].sum()) == kept),
+        ("where all had the same probability, weighting changes no mean", bool((gap <= TIGHT).all())),
+    ]
+
+
+def _drivers(model: ModelLike) -> list[tuple[str, bool]]:
+    facts, groups, features = (
+        fact(model, "drivers"),
+        model.evidence.tables.get("driver_groups"),
+        model.evidence.tables.get("drivers"),
+    )
+    if not isinstance(facts, dict) or groups is None or features is None:
+        return []
+    members = features.groupby("group")["mean_pp"].sum().reindex(groups["group"]).to_numpy(dtype=float)
+    return [
+        ("contributions of every account explained add up to its effect", facts["worst_gap_log_odds"] <= RELATIVE),
+        ("and to its effect in percentage points", facts["worst_gap_pp"] <= TIGHT),
+        (
+            "each group of features is the sum of its members",
+            bool((np.abs(members - groups["mean_pp"].to_numpy(dtype=float)) <= TIGHT).all()),
+        ),
+        ("groups add up to the mean effect", abs(float(groups["mean_pp"].sum()) - facts["effect_pp"]) <= TIGHT),
+        (
+            "groups add up to the mean effect in money",
+            abs(float(groups["mean_money"].sum()) - facts["effect_money"]) <= RELATIVE * max(1, abs(facts["effect_money"])),
+        ),
+    ]
+
+
+def _signs(model: ModelLike) -> list[tuple[str, bool]]:
+    signs = model.evidence.tables.get("signs")
+    if signs is None:
+        return []
+    return [("no monotone constraint is broken on the grid", int(signs.loc[signs["constraint"] != 0, "against"].sum()) == 0)]
 
 
 def _lineage(model: ModelLike) -> list[tuple[str, bool]]:

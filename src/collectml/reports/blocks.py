@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pandas as pd
 
+from collectml.policy import Assignment
 from collectml.strategy import Strategy
 
-__all__ = ["Chart", "Column", "EvidenceLike", "Inputs", "ModelLike", "Section", "Table", "fact", "plain", "said", "table_of"]
+__all__ = [
+    "Approval",
+    "Chart",
+    "Column",
+    "EvidenceLike",
+    "Inputs",
+    "ModelLike",
+    "Section",
+    "Sentence",
+    "Table",
+    "fact",
+    "plain",
+    "say",
+    "table_of",
+]
 
 MOST_TEXT = 300
 HIDDEN = {"Cc", "Cf", "Cs", "Co"}
@@ -47,19 +62,107 @@ class ModelLike(Protocol):
 
 
 @dataclass(frozen=True)
+class Approval:
+    """What the committee brings to the report; what is missing keeps it a draft.
+
+    Parameters
+    ----------
+    owners : sequence of str or None
+        Owner of each condition, in their order.
+    due, expires : str, optional
+        Date the conditions are due, and date the approval ends.
+    materiality : str, optional
+        Tier of the model in the bank's own inventory.
+    classification : str, optional
+        Legal classification, as counsel settled it.
+    findings : sequence of mapping
+        Review findings: ``finding``, ``status`` and ``owner``.
+    """
+
+    owners: Sequence[str | None] = ()
+    due: str | None = None
+    expires: str | None = None
+    materiality: str | None = None
+    classification: str | None = None
+    findings: Sequence[Mapping[str, str]] = ()
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a report may be given beside model and assignment.
 
     Parameters
     ----------
     accounts : DataFrame, optional
-        The accounts decided, with groups and stages.
+        The accounts decided, with groups, stages and balances.
     cases : dict
         Cases explained, as a model's ``cases`` gives them; empty where there are none.
+    champion : Assignment, optional
+        What the model in use assigns to the same accounts.
+    approval : Approval
+        What the committee brings.
     """
 
     accounts: pd.DataFrame | None = None
     cases: dict[str, Any] = field(default_factory=dict)
+    champion: Assignment | None = None
+    approval: Approval = Approval()
+
+    def column(self, name: str, ids: pd.Index) -> pd.Series | None:
+        """Give a field of the accounts in the order of the ids; None where it is not known.
+
+        Parameters
+        ----------
+        name : str
+            Field.
+        ids : Index
+            Account ids.
+
+        Returns
+        -------
+        Series or None
+        """
+        if self.accounts is None or name not in self.accounts:
+            return None
+        return self.accounts.set_index("account_id")[name].reindex(ids)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence and the values in it; numbers stay numbers until it is rendered.
+
+    Parameters
+    ----------
+    form : str
+        As in ``str.format``: ``"{n:,} accounts were decided."``. It is ours, never from the data.
+    values : dict
+        What stands in its places.
+    """
+
+    form: str
+    values: dict[str, object] = field(default_factory=dict)
+
+
+def say(form: str, **values: object) -> Sentence:
+    """Make a sentence.
+
+    Parameters
+    ----------
+    form : str
+        As in ``str.format``.
+    **values : object
+        What stands in its places; None and what is no finite number are written "not known".
+
+    Returns
+    -------
+    Sentence
+
+    Examples
+    --------
+    >>> say("{n:,} accounts", n=400).values
+    {'n': 400}
+    """
+    return Sentence(form, {k: _plain(v) for k, v in values.items()})
 
 
 @dataclass(frozen=True)
@@ -73,7 +176,7 @@ class Column:
     label : str
         Header, with the unit.
     kind : str
-        ``text``, ``count``, ``money``, ``money2``, ``share``, ``number``: how it is written.
+        ``text``, ``list``, ``count``, ``money``, ``money2``, ``share``, ``number``: how it is written.
     """
 
     key: str
@@ -138,7 +241,7 @@ class Section:
     ----------
     id, title : str
         Anchor and heading.
-    paragraphs : list of str
+    paragraphs : list of Sentence
         Plain text.
     tables : list of Table
         Its tables.
@@ -148,7 +251,7 @@ class Section:
 
     id: str
     title: str
-    paragraphs: list[str] = field(default_factory=list)
+    paragraphs: list[Sentence] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
 
@@ -169,11 +272,22 @@ def table_of(caption: str, frame: pd.DataFrame, columns: Sequence[Column]) -> Ta
     -------
     Table
     """
-    rows = [{c.key: _plain(row[c.key]) for c in columns} for row in frame.to_dict("records")]
+    rows = [
+        {c.key: _counted(row[c.key]) if c.kind == "count" else _plain(row[c.key]) for c in columns}
+        for row in frame.to_dict("records")
+    ]
     return Table(caption, columns, rows)
 
 
+def _counted(value: object) -> object:
+    """Write a count as a whole number, also where gaps among the rows made floats of it."""
+    value = _plain(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -197,30 +311,6 @@ def plain(text: str, most: int = MOST_TEXT) -> str:
     """
     kept = "".join(c for c in text if unicodedata.category(c) not in HIDDEN or c in "\n\t")
     return kept if len(kept) <= most else kept[: most - 1] + "…"
-
-
-def said(value: object, form: str) -> str:
-    """Put a fact into a sentence.
-
-    Parameters
-    ----------
-    value : object
-        A number, or nothing where there is no such fact.
-    form : str
-        How a number is written, as in an f-string.
-
-    Returns
-    -------
-    str
-        ``"not known"`` where it is no finite number.
-
-    Examples
-    --------
-    >>> said(0.8468, ".3f"), said(None, ".3f"), said(float("nan"), ".3f")
-    ('0.847', 'not known', 'not known')
-    """
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return format(value, form) if known else "not known"
 
 
 def fact(model: ModelLike, *path: str) -> object:

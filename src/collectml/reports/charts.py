@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
 import warnings
+from dataclasses import asdict
+from functools import lru_cache
 
 from .blocks import Chart, plain
 
@@ -32,10 +35,16 @@ def draw(chart: Chart, number: int) -> str:
     str
         An ``<svg>`` element with ``<title>`` and ``<desc>``.
     """
+    return _draw(json.dumps(asdict(chart)), number)
+
+
+@lru_cache(maxsize=64)  # the page and the PDF of a report show the same drawings
+def _draw(content: str, number: int) -> str:
     from matplotlib import style
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
+    chart = Chart(**json.loads(content))
     # from matplotlib's own defaults: a style set elsewhere must not change the page
     with style.context(["default", {**SETTINGS, "svg.hashsalt": f"chart-{number}"}]), warnings.catch_warnings():
         # letters are drawn by the reader's browser; matplotlib only measures them, and its font lacks many

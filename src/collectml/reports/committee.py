@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from collectml.policy import Assignment
 
-from .blocks import Inputs, ModelLike
+from .blocks import Approval, Inputs, ModelLike
 from .payload import build_payload
 from .render import to_html
 
@@ -35,10 +35,10 @@ class CommitteeReport:
         Title.
     cases : dict, optional
         Cases explained; asked of the model where it can tell them (``model.cases``) and accounts are given.
-    owners : sequence of str, optional
-        Owner of each condition. While one is missing, or a date, the report is a draft.
-    due, expires : str, optional
-        Date the conditions are due, and date the approval ends.
+    approval : Approval, optional
+        What the committee brings: owners, dates, findings. While an owner or a date is missing, the report is a draft.
+    champion : Assignment, optional
+        What the model in use assigns to the same accounts, under the same limits.
     provenance : mapping of str to str, optional
         Model version, run, commit: printed at the foot of every page.
 
@@ -55,21 +55,23 @@ class CommitteeReport:
         accounts: pd.DataFrame | None = None,
         title: str | None = None,
         cases: dict[str, Any] | None = None,
-        owners: Sequence[str | None] = (),
-        due: str | None = None,
-        expires: str | None = None,
+        approval: Approval | None = None,
+        champion: Assignment | None = None,
         provenance: Mapping[str, str] | None = None,
     ) -> None:
         if accounts is not None and len(accounts) != len(assignment.frame()):
             raise ValueError(f"{len(accounts):,} accounts, but {len(assignment.frame()):,} were assigned")
         if accounts is not None and not set(accounts["account_id"]) == set(assignment.frame()["account_id"]):
             raise ValueError("the accounts are others than those that were assigned")
+        if champion is not None and not assignment.problem.ids.isin(champion.problem.ids).all():
+            raise ValueError("the champion did not assign the same accounts")
         self.model = model
         self.assignment = assignment
         self.title = title
         self.accounts = accounts
         self.cases = cases
-        self.owners, self.due, self.expires = tuple(owners), due, expires
+        self.approval = approval or Approval()
+        self.champion = champion
         self.provenance = dict(provenance or {})
 
     def payload(self) -> dict[str, object]:
@@ -92,10 +94,7 @@ class CommitteeReport:
             self.model,
             self.assignment,
             title=self.title,
-            inputs=Inputs(self.accounts, self.cases),
-            owners=self.owners,
-            due=self.due,
-            expires=self.expires,
+            inputs=Inputs(self.accounts, self.cases, self.champion, self.approval),
             provenance=self.provenance,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from collectml.policy import Assignment
 
-from .blocks import ModelLike, fact
+from .blocks import ModelLike, Sentence, fact, say
 
 __all__ = ["Gate", "gates", "risks"]
 
@@ -18,15 +18,17 @@ class Gate:
 
     Parameters
     ----------
-    name, requirement, found : str
-        What is asked, and what is.
+    name, requirement : str
+        What is asked.
+    found : Sentence
+        What is.
     passed : bool
         Whether it holds.
     """
 
     name: str
     requirement: str
-    found: str
+    found: Sentence
     passed: bool
 
 
@@ -56,32 +58,39 @@ def gates(model: ModelLike, assignment: Assignment) -> list[Gate]:
     table = assignment.limits()
     held = bool((table["used"] <= table["upper"] + 1e-9 * table["upper"].abs().clip(lower=1)).all())
     missing = sorted({f for v in assignment.problem.permissions.missing.values() for f in v})
-    unknown = "not known"
+    unknown = say("not known")
     return [
         Gate(
             "Worth more than today's policy",
             "95 % interval of the gain above 0",
-            unknown if math.isnan(low) else f"{low:,.2f} to {high:,.2f} {currency} per decision",
+            unknown
+            if math.isnan(low)
+            else say("{low:,.2f} to {high:,.2f} {currency} per decision", low=low, high=high, currency=currency),
             low > 0,
         ),
-        Gate("Enough evidence", "200 effective decisions", unknown if math.isnan(ess) else f"{ess:,.0f}", ess >= 200),
+        Gate(
+            "Enough evidence",
+            "200 effective decisions",
+            unknown if math.isnan(ess) else say("{n:,.0f}", n=ess),
+            ess >= 200,
+        ),
         Gate(
             "Calibrated",
             "slope between 0.8 and 1.25",
-            unknown if math.isnan(slope) else f"{slope:.2f}",
+            unknown if math.isnan(slope) else say("{slope:.2f}", slope=slope),
             0.8 <= slope <= 1.25,
         ),
-        Gate("Limits held", "no limit exceeded by what is assigned", "held" if held else "exceeded", held),
+        Gate("Limits held", "no limit exceeded by what is assigned", say("held" if held else "exceeded"), held),
         Gate(
             "Conditions can be read",
             "no field of a condition missing",
-            "none missing" if not missing else f"missing: {', '.join(missing[:6])}",
+            say("none missing") if not missing else say("missing: {fields}", fields=", ".join(missing[:6])),
             not missing,
         ),
     ]
 
 
-def risks(model: ModelLike, assignment: Assignment) -> list[str]:
+def risks(model: ModelLike, assignment: Assignment) -> list[Sentence]:
     """Name the main risks, from the facts.
 
     Parameters
@@ -93,25 +102,25 @@ def risks(model: ModelLike, assignment: Assignment) -> list[str]:
 
     Returns
     -------
-    list of str
+    list of Sentence
         At most three.
     """
     found = []
     table = model.evidence.tables.get("policy_value")
     if table is not None and any("unreliable" in str(n) for n in table["note"]):
-        found.append("Few large payments decide the estimate: the interval is marked unreliable.")
+        found.append(say("Few large payments decide the estimate: the interval is marked unreliable."))
     by_action = assignment.by_action()
     total = float(by_action["gain"].clip(lower=0).sum())
     if total > 0 and float(by_action["gain"].max()) / total > 0.4:
-        name = str(by_action["gain"].idxmax())
-        found.append(f"{by_action['gain'].max() / total:.0%} of the expected gain comes from one action, {name}.")
+        share, name = float(by_action["gain"].max()) / total, str(by_action["gain"].idxmax())
+        found.append(say("{share:.0%} of the expected gain comes from one action, {action}.", share=share, action=name))
     if fact(model, "settings", "reach") == "stated":
-        found.append("Who is reached was not learnt: minutes and costs rest on the strategy's stated figures.")
+        found.append(say("Who is reached was not learnt: minutes and costs rest on the strategy's stated figures."))
     if fact(model, "settings", "complaint_rates") == "stated":
-        found.append("Who complains was not learnt: the complaint ceiling rests on the strategy's stated figures.")
+        found.append(say("Who complains was not learnt: the complaint ceiling rests on the strategy's stated figures."))
     support = model.evidence.tables.get("support")
     if support is not None and not bool(support["supported"].all()):
         names = ", ".join(support.loc[~support["supported"].astype(bool), "action"].astype(str))
-        found.append(f"Blocked for lack of evidence: {names}.")
-    found.append("What was learnt from past behaviour may not last; hold-out and monitoring must confirm it.")
+        found.append(say("Blocked for lack of evidence: {names}.", names=names))
+    found.append(say("What was learnt from past behaviour may not last; hold-out and monitoring must confirm it."))
     return found[:3]

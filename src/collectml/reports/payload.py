@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -18,6 +18,7 @@ from collectml.policy.exploration import usage_of
 from .audit import cross_checks
 from .blocks import Inputs, ModelLike, fact
 from .gates import gates, risks
+from .printed import SOURCES, printed_checks
 from .sections import ORDER
 
 __all__ = ["BrokenIdentityError", "assignment_digest", "build_payload", "check_identities", "payload_digest"]
@@ -49,9 +50,6 @@ def build_payload(
     *,
     title: str | None = None,
     inputs: Inputs | None = None,
-    owners: Sequence[str | None] = (),
-    due: str | None = None,
-    expires: str | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
     """Collect and check every number of the report.
@@ -65,11 +63,7 @@ def build_payload(
     title : str, optional
         Title of the report.
     inputs : Inputs, optional
-        Accounts and cases.
-    owners : sequence of str
-        Owner of each condition, in their order.
-    due, expires : str, optional
-        Date the conditions are due, and date the approval ends.
+        Accounts, cases, and what the committee brings.
     provenance : mapping of str to str, optional
         Model version, commit and the like, for the foot of every page.
 
@@ -86,14 +80,14 @@ def build_payload(
     frame = assignment.frame()
     inputs = inputs or Inputs()
     checks = check_identities(model, assignment, frame) + cross_checks(model, assignment, inputs)
-    broken = [c["identity"] for c in checks if not c["holds"]]
-    if broken:
-        raise BrokenIdentityError(f"the report's numbers do not agree: {'; '.join(map(str, broken))}")
+    _refuse_broken(checks)
     found = gates(model, assignment)
     failed = [g.name for g in found if not g.passed]
     currency = model.strategy.currency
     sections = [{"number": f"R{i}", **asdict(build(model, assignment, inputs))} for i, build in enumerate(ORDER, start=1)]
-    named = [(owners[i] if i < len(owners) else None) for i in range(len(CONDITIONS))]
+    asked = inputs.approval
+    named = [(asked.owners[i] if i < len(asked.owners) else None) for i in range(len(CONDITIONS))]
+    balance = inputs.column("balance", assignment.problem.ids)
     payload: dict[str, object] = {
         "title": title or f"Collections strategy {model.strategy.name}, version {model.strategy.version}",
         "as_of": assignment.problem.cycle,
@@ -101,7 +95,9 @@ def build_payload(
         "decision": {
             "recommendation": "approve" if not failed else "do not approve yet",
             "because": failed,
-            "draft": expires is None or due is None or not all(named),
+            "draft": asked.expires is None or asked.due is None or not all(named),
+            "materiality": asked.materiality,
+            "balance": None if balance is None else float(balance.sum()),
             "headline": {
                 "accounts": len(frame),
                 "value": float(frame["value"].sum()),
@@ -114,9 +110,10 @@ def build_payload(
                 "gain_over_logged_high": fact(model, "policy_value", "gain_over_logged_high"),
             },
             "gates": [asdict(g) for g in found],
-            "risks": risks(model, assignment),
-            "conditions": [{"condition": c, "owner": o, "due": due} for c, o in zip(CONDITIONS, named, strict=True)],
-            "expires": expires,
+            "sources": SOURCES,
+            "risks": [asdict(r) for r in risks(model, assignment)],
+            "conditions": [{"condition": c, "owner": o, "due": asked.due} for c, o in zip(CONDITIONS, named, strict=True)],
+            "expires": asked.expires,
         },
         "sections": sections,
         "identities": checks,
@@ -125,8 +122,17 @@ def build_payload(
         "provenance": dict(provenance or {}),
     }
     finished: dict[str, object] = _finite(payload)  # type: ignore[assignment]
+    printed = printed_checks(finished)
+    _refuse_broken(printed)
+    finished["identities"] = checks + printed
     finished["report_id"] = payload_digest(finished)[:16]
     return finished
+
+
+def _refuse_broken(checks: list[dict[str, object]]) -> None:
+    broken = [c["identity"] for c in checks if not c["holds"]]
+    if broken:
+        raise BrokenIdentityError(f"the report's numbers do not agree: {'; '.join(map(str, broken))}")
 
 
 def payload_digest(payload: Mapping[str, object]) -> str:

@@ -12,6 +12,8 @@ import yaml
 from markupsafe import Markup
 
 from collectml.errors import CollectMLError, ConfigurationError
+from collectml.explain import approved_dictionary
+from collectml.explain.reasons import SEVERAL, SEVERAL_ZH
 
 from .blocks import Chart
 
@@ -86,12 +88,15 @@ class Words:
         from .render import write_number
 
         written = write_number(value, kind)
-        if kind != "text" or self.language == "en":
+        if kind not in {"text", "list"} or self.language == "en":
             return written
-        chinese = _translated(written)
-        if chinese is None:
+        if isinstance(value, list) and value:
+            chinese = "；".join(_translated(part) or part for part in (write_number(v, "text") for v in value))
+            return chinese if self.language == "zh-CN" else _both(written, chinese)
+        found = _translated(written)
+        if found is None:
             return written
-        return chinese if self.language == "zh-CN" else _both(written, chinese)
+        return found if self.language == "zh-CN" else _both(written, found)
 
     def chart(self, chart: Chart) -> Chart:
         """Put a chart's own words into the language of the page."""
@@ -121,8 +126,21 @@ def _both(english: str, chinese: str) -> Markup:
 
 
 @cache
-def _locale() -> tuple[Mapping[str, str], list[tuple[re.Pattern[str], str]]]:
-    content = yaml.safe_load(files("collectml.reports").joinpath("locale/zh-CN.yaml").read_text(encoding="utf-8"))
+def locale() -> tuple[Mapping[str, str], list[tuple[re.Pattern[str], str]]]:
+    """Read the Chinese locale.
+
+    Returns
+    -------
+    exact : mapping of str to str
+        Sentences without slots.
+    slotted : list of (pattern, str)
+        Sentences with slots, the longest first.
+    """
+    words = approved_dictionary()
+    approved = {str(said): str(entry["zh-CN"]) for f, entry in words.features.items() for said in (f, entry["en"])}
+    approved[SEVERAL] = SEVERAL_ZH
+    written = yaml.safe_load(files("collectml.reports").joinpath("locale/zh-CN.yaml").read_text(encoding="utf-8"))
+    content = {**approved, **written}
     exact = {k: v for k, v in content.items() if not SLOT.search(k)}
     slotted = sorted(((k, v) for k, v in content.items() if SLOT.search(k)), key=lambda pair: -len(SLOT.sub("", pair[0])))
     return exact, [(re.compile(_pattern(k), re.S), v) for k, v in slotted]
@@ -137,7 +155,7 @@ def _pattern(template: str) -> str:
 
 
 def _translated(english: str) -> str | None:
-    exact, slotted = _locale()
+    exact, slotted = locale()
     english = english.replace("\u00a0", " ")
     if not any(c.isalpha() for c in english):
         return english
@@ -146,6 +164,6 @@ def _translated(english: str) -> str | None:
     for pattern, template in slotted:
         match = pattern.fullmatch(english)
         if match is not None:
-            filled = {k: exact.get(v, v) for k, v in match.groupdict().items()}
+            filled = {k: _translated(v) or v for k, v in match.groupdict().items()}
             return template.format_map(filled)
     return None

@@ -7,7 +7,7 @@ how accounts are graded, and how many customers are left to chance so that there
 
 from .actions import Action
 from .eligibility import Expression
-from .limit_base import CompiledLimit, Ratio
+from .limit_base import CompiledLimit, Ratio, Tally
 from .limits import (
     BudgetLimit,
     CapacityLimit,
@@ -45,5 +45,6 @@ __all__ = [
     "Salts",
     "ShareLimit",
     "Strategy",
+    "Tally",
     "permissions",
 ]

@@ -16,7 +16,7 @@ from collectml.errors import SchemaError
 from .actions import Action, Name
 from .eligibility import Expression
 
-__all__ = ["BaseLimit", "CompiledLimit", "OverActions", "PerPortfolio", "Ratio"]
+__all__ = ["BaseLimit", "CompiledLimit", "OverActions", "PerPortfolio", "Ratio", "Tally"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -108,6 +108,26 @@ class CompiledLimit:
     ratio: Ratio | None = None
 
 
+@dataclass(frozen=True)
+class Tally:
+    """What accounts count in a limit, each by itself; tallies of parts of a portfolio can be put together.
+
+    Parameters
+    ----------
+    accounts : int
+        How many accounts count.
+    usage : ndarray, shape (A,) or (n, A), optional
+        What each action uses; absent for a limit that compares two sums.
+    top, bottom : ndarray, shape (n,), optional
+        What an account counts in each of the two sums.
+    """
+
+    accounts: int
+    usage: Floats | None = None
+    top: Floats | None = None
+    bottom: Floats | None = None
+
+
 class BaseLimit(BaseModel):
     """What all limits share: a name, bounds and the accounts they count."""
 
@@ -129,11 +149,13 @@ class BaseLimit(BaseModel):
             raise ValueError(f"lower {self.lower:g} is above upper {self.upper:g}")
         return self
 
-    def _usage(
-        self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame
-    ) -> tuple[Floats, str]:
-        """Give the column of usage and its unit."""
+    def _usage(self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Floats:
+        """Give what actions use, alike for all accounts (A,) or account by account (n, A)."""
         raise TypeError(f"{type(self).__name__} is no limit of its own")
+
+    def _unit(self) -> str:
+        """Name what usage is measured in."""
+        return "accounts"
 
     def _factor(self, n_counted: int) -> float:
         """Say what the written bounds are multiplied by to bound the sum over the accounts at hand."""
@@ -224,16 +246,47 @@ class BaseLimit(BaseModel):
         SchemaError
             Where the accounts lack a field that the limit reads.
         """
+        return self.close(self.tally(actions=actions, quantities=quantities, accounts=accounts), actions)
+
+    def tally(self, *, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Tally:
+        """Work out what each account counts in the limit, apart from all others.
+
+        Parameters
+        ----------
+        actions, quantities, accounts
+            As in :meth:`compile`.
+
+        Returns
+        -------
+        Tally
+        """
         counted = self.counts(accounts)
-        column, unit = self._usage(actions, quantities, accounts)
-        if not counted.all():
+        column = self._usage(actions, quantities, accounts)
+        if self.where is not None:
             column = column * counted[:, None]
-        factor = self._factor(int(counted.sum()))
+        return Tally(int(counted.sum()), column)
+
+    def close(self, tally: Tally, actions: Sequence[Action]) -> CompiledLimit:
+        """Turn the measure of a whole portfolio into a column of usage and two bounds.
+
+        Parameters
+        ----------
+        tally : Tally
+            What its accounts count.
+        actions : sequence of Action, length A
+            The catalogue.
+
+        Returns
+        -------
+        CompiledLimit
+        """
+        assert tally.usage is not None  # noqa: S101  (limits that compare two sums have a way of their own)
+        factor = self._factor(tally.accounts)
         lower = -np.inf if self.lower is None else self.lower * factor
         upper = np.inf if self.upper is None else self.upper * factor
-        return CompiledLimit(self.name, unit, self.sentence, column, lower, upper)
+        return CompiledLimit(self.name, self._unit(), self.sentence, tally.usage, lower, upper)
 
-    def _compare(self, ratio: Ratio, unit: str) -> CompiledLimit:
+    def _compare(self, ratio: Ratio) -> CompiledLimit:
         """Compile a comparison of two sums: their difference is bounded by 0."""
         usage = ratio.usage() if ratio.exchange > 0 else np.zeros((len(ratio.top), len(ratio.top_actions)))
         largest = float(np.abs(usage).max(axis=1).sum()) if usage.size else 0.0
@@ -243,7 +296,7 @@ class BaseLimit(BaseModel):
             grid = 2.0 ** (np.ceil(np.log2(largest)) - 51)
             usage = (np.ceil if self.upper is not None else np.floor)(usage / grid) * grid
         lower, upper = (-np.inf, 0.0) if self.upper is not None else (0.0, np.inf)
-        return CompiledLimit(self.name, unit, self.sentence, usage, lower, upper, ratio)
+        return CompiledLimit(self.name, self._unit(), self.sentence, usage, lower, upper, ratio)
 
     def _one_bound(self) -> float:
         bound = self.upper if self.upper is not None else self.lower

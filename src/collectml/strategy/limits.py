@@ -17,7 +17,7 @@ from collectml.errors import SchemaError
 
 from .actions import Action, Name
 from .eligibility import Expression
-from .limit_base import BaseLimit, CompiledLimit, Floats, OverActions, PerPortfolio, Ratio
+from .limit_base import BaseLimit, CompiledLimit, Floats, OverActions, PerPortfolio, Ratio, Tally
 
 __all__ = [
     "BudgetLimit",
@@ -36,10 +36,11 @@ class BudgetLimit(PerPortfolio):
 
     kind: Literal["budget"]
 
-    def _usage(
-        self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame
-    ) -> tuple[Floats, str]:
-        return quantities["cost"] * self.covers(actions), "money"
+    def _usage(self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Floats:
+        return quantities["cost"] * self.covers(actions)
+
+    def _unit(self) -> str:
+        return "money"
 
     def _subject(self) -> str:
         return f"of expected cost in the cycle{self._per()}{self._whom()}"
@@ -57,13 +58,14 @@ class CapacityLimit(PerPortfolio):
     unit: Literal["minutes", "items"] = "items"
     team: str | None = None
 
-    def _usage(
-        self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame
-    ) -> tuple[Floats, str]:
+    def _usage(self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Floats:
         covered = self.covers(actions)
         if self.unit == "minutes":
-            return quantities["minutes"] * covered, "minutes"
-        return covered.astype(float), "items"
+            return quantities["minutes"] * covered
+        return covered.astype(float)
+
+    def _unit(self) -> str:
+        return self.unit
 
     def _subject(self) -> str:
         team = f" of {self.team}" if self.team else ""
@@ -81,10 +83,8 @@ class ShareLimit(OverActions):
             raise ValueError("a share lies between 0 and 1")
         return self
 
-    def _usage(
-        self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame
-    ) -> tuple[Floats, str]:
-        return self.covers(actions).astype(float), "accounts"
+    def _usage(self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Floats:
+        return self.covers(actions).astype(float)
 
     def _factor(self, n_counted: int) -> float:
         return float(n_counted)
@@ -98,10 +98,11 @@ class ComplaintLimit(BaseLimit):
 
     kind: Literal["complaints"]
 
-    def _usage(
-        self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame
-    ) -> tuple[Floats, str]:
-        return quantities["complaints"], "complaints"
+    def _usage(self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Floats:
+        return quantities["complaints"]
+
+    def _unit(self) -> str:
+        return "complaints"
 
     def _subject(self) -> str:
         return "expected complaints per 1,000 accounts"
@@ -138,32 +139,45 @@ class FairnessLimit(OverActions):
         within = f", counting accounts where {self.where}" if self.where else ""
         return f"rate of {self._what()} where {self.group}: {self._bounds_in_words()} times the rate {others}{within}"
 
-    def compile(
-        self, *, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame
-    ) -> CompiledLimit:
-        """Turn the comparison into a column of usage, bounded by 0.
+    def tally(self, *, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Tally:
+        """Say who is of the group, and who is compared with.
 
         Parameters
         ----------
-        actions : sequence of Action, length A
-            The catalogue.
-        quantities : mapping of str to ndarray, shape (n, A)
+        actions, quantities
             Not read.
         accounts : DataFrame, n rows
             Account snapshot, with the fields that tell the groups.
 
         Returns
         -------
-        CompiledLimit
-            Its unit is accounts of the group beyond what the bound allows (or short of it, where negative).
+        Tally
         """
         counted = self.counts(accounts)
         group = self.counts(accounts, self.group) & counted
         others = counted if self.reference is None else self.counts(accounts, self.reference) & counted
-        covered, bound = self.covers(actions), self._one_bound()
-        exchange = float(group.sum()) / max(1.0, float(others.sum())) if others.any() else 0.0
-        ratio = Ratio(group.astype(float), others.astype(float), covered, covered, bound, exchange)
-        return self._compare(ratio, "accounts")
+        return Tally(int(counted.sum()), None, group.astype(float), others.astype(float))
+
+    def close(self, tally: Tally, actions: Sequence[Action]) -> CompiledLimit:
+        """Turn the comparison into a column of usage, bounded by 0.
+
+        Parameters
+        ----------
+        tally : Tally
+            Who is of the group, and who is compared with.
+        actions : sequence of Action, length A
+            The catalogue.
+
+        Returns
+        -------
+        CompiledLimit
+            Its unit is accounts of the group beyond what the bound allows (or short of it, where negative).
+        """
+        top, bottom = tally.top, tally.bottom
+        assert top is not None and bottom is not None  # noqa: S101, PT018  (from `tally`)
+        exchange = float(top.sum()) / max(1.0, float(bottom.sum())) if bottom.any() else 0.0
+        covered = self.covers(actions)
+        return self._compare(Ratio(top, bottom, covered, covered, self._one_bound(), exchange))
 
 
 class PlacementLimit(PerPortfolio):
@@ -192,7 +206,7 @@ class PlacementLimit(PerPortfolio):
                 raise ValueError("a share lies between 0 and 1")
         return self
 
-    def _measured(self, accounts: pd.DataFrame) -> Floats:
+    def _size(self, accounts: pd.DataFrame) -> Floats:
         if self.measure == "accounts":
             return np.ones(len(accounts))
         if "balance" not in accounts:
@@ -203,13 +217,14 @@ class PlacementLimit(PerPortfolio):
             raise SchemaError(f"limit {self.name!r} measures balance, which is missing for {unknown:,} accounts")
         return balance
 
-    def _usage(
-        self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame
-    ) -> tuple[Floats, str]:
+    def _usage(self, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Floats:
         covered = self.covers(actions).astype(float)
         if self.measure == "accounts":
-            return covered, "accounts"
-        return self._measured(accounts)[:, None] * covered, "money"
+            return covered
+        return self._size(accounts)[:, None] * covered
+
+    def _unit(self) -> str:
+        return "accounts" if self.measure == "accounts" else "money"
 
     def _subject(self) -> str:
         return f"{'accounts' if self.measure == 'accounts' else 'of balance'}{self._per()} placed with {self._what()}"
@@ -222,31 +237,45 @@ class PlacementLimit(PerPortfolio):
         where = f" where {self.where}" if self.where else ""
         return f"{self._bounds_in_words()} of the {self.measure} placed with {' and '.join(self.among)}{where} to {self._what()}"
 
-    def compile(
-        self, *, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame
-    ) -> CompiledLimit:
+    def tally(self, *, actions: Sequence[Action], quantities: Mapping[str, Floats], accounts: pd.DataFrame) -> Tally:
+        """Work out what each account counts: itself, or its balance.
+
+        Parameters
+        ----------
+        actions, quantities
+            As in :meth:`compile`.
+        accounts : DataFrame, n rows
+            Account snapshot; with ``balance`` where that is measured.
+
+        Returns
+        -------
+        Tally
+        """
+        if self.per != "placements":
+            return super().tally(actions=actions, quantities=quantities, accounts=accounts)
+        counted = self.counts(accounts)
+        placed = self._size(accounts) * counted
+        return Tally(int(counted.sum()), None, placed, placed)
+
+    def close(self, tally: Tally, actions: Sequence[Action]) -> CompiledLimit:
         """Turn the quota into a column of usage and two bounds.
 
         Parameters
         ----------
+        tally : Tally
+            What accounts count.
         actions : sequence of Action, length A
             The catalogue.
-        quantities : mapping of str to ndarray, shape (n, A)
-            Not read.
-        accounts : DataFrame, n rows
-            Account snapshot; with ``balance`` where that is measured.
 
         Returns
         -------
         CompiledLimit
         """
         if self.per != "placements":
-            return super().compile(actions=actions, quantities=quantities, accounts=accounts)
-        placed = self._measured(accounts) * self.counts(accounts)
+            return super().close(tally, actions)
+        assert tally.top is not None and tally.bottom is not None  # noqa: S101, PT018  (from `tally`)
         all_agencies = np.array([a.name in self.among for a in actions])
-        bound = self._one_bound()
-        ratio = Ratio(placed, placed, self.covers(actions), all_agencies, bound)
-        return self._compare(ratio, "accounts" if self.measure == "accounts" else "money")
+        return self._compare(Ratio(tally.top, tally.bottom, self.covers(actions), all_agencies, self._one_bound()))
 
 
 Limit = Annotated[

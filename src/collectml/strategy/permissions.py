@@ -38,7 +38,7 @@ class Permissions:
     covers: Mapping[str, NDArray[np.bool_]]
     missing: Mapping[str, tuple[str, ...]]
 
-    def blocked_by(self, action: NDArray[np.intp]) -> NDArray[np.object_]:
+    def blocked_by(self, action: NDArray[np.integer]) -> NDArray[np.object_]:
         """Name the first condition that blocks an action, for each account its own action.
 
         Parameters
@@ -51,10 +51,27 @@ class Permissions:
         ndarray of str, shape (n,)
             Empty where nothing blocks it.
         """
-        names = np.full(len(action), "", dtype=object)
-        for name in reversed(list(self.denied)):  # the condition listed first has the last word
-            names[self.denied[name] & self.covers[name][action]] = name
-        return names
+        return np.array([*self.denied, ""], dtype=object)[self.blocking(action)]
+
+    def blocking(self, action: NDArray[np.integer], rows: slice = slice(None)) -> NDArray[np.int16]:
+        """Find the first condition that blocks an action, for each of some accounts its own action.
+
+        Parameters
+        ----------
+        action : ndarray of int, shape (m,)
+            Position of the action asked about.
+        rows : slice
+            The accounts; all by default.
+
+        Returns
+        -------
+        ndarray of int, shape (m,)
+            Position of the condition in ``denied``; -1 where nothing blocks it.
+        """
+        first = np.full(len(action), -1, dtype=np.int16)
+        for position, name in reversed(list(enumerate(self.denied))):  # the condition listed first has the last word
+            first[self.denied[name][rows] & self.covers[name][action]] = position
+        return first
 
     def frame(self) -> pd.DataFrame:
         """Count by condition the accounts it denies, and the fields it misses.

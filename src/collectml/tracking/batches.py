@@ -140,7 +140,12 @@ def lineage_of(model: StrategyModel, registered: Registered | None) -> dict[str,
 
 
 def tracked_delivery(
-    batch_id: str, summary: Mapping[str, object], lineage: Mapping[str, str], registered: Registered | None, out: Path
+    batch_id: str,
+    summary: Mapping[str, object],
+    lineage: Mapping[str, str],
+    registered: Registered | None,
+    out: Path,
+    measured: Mapping[str, float],
 ) -> contextlib.AbstractContextManager[str]:
     """Write a batch's run around its delivery; the batch of a model that is not registered has none.
 
@@ -156,6 +161,8 @@ def tracked_delivery(
         Where the model comes from.
     out : Path
         The folder the batch writes.
+    measured : mapping of str to float
+        Rows, seconds and the like: they go to the run alone, as they differ from run to run.
 
     Returns
     -------
@@ -165,6 +172,7 @@ def tracked_delivery(
     if registered is None:
         return contextlib.nullcontext("none")
     numbers = {k: float(v) for k, v in summary.items() if isinstance(v, (int, float)) and math.isfinite(v)}
+    numbers |= {k: float(v) for k, v in measured.items() if math.isfinite(v)}
     numbers |= {f"accounts.{a['action']}": float(a["accounts"]) for a in cast("list[dict[str, float]]", summary["actions"])}
     tags = {f"collectml.{k}": v for k, v in lineage.items()}
     params = {"as_of": str(summary["as_of"]), "strategy": str(summary["strategy"])}

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from collectml.errors import ConfigurationError, PromotionRefusedError
-from collectml.pipeline import Experiment, load, promotion_gates, read_data, read_experiment
-from collectml.reports.gates import Gate
+from collectml.pipeline import Experiment, Gate, load, promotion_gates, read_data, read_experiment
 from collectml.strategy.reading import parse
 
 from .registry import fetch

@@ -14,7 +14,7 @@ from typing import Any
 from collectml import __version__
 from collectml.artifact import file_digest, value_digest
 from collectml.pipeline import Experiment, PropensityResult, StrategyModel
-from collectml.reports import payload_digest
+from collectml.reports import inert_csv, payload_digest
 
 from .signature import signature_of
 from .store import Store, mlflow_quiet
@@ -87,7 +87,7 @@ def log_strategy(
             for name, table in model.evidence.tables.items():
                 if name == "scores":  # row by row: stays with the model
                     continue
-                mlflow.log_text(table.to_csv(index=False), f"evidence/{name}.csv")
+                mlflow.log_text(inert_csv(table), f"evidence/{name}.csv")
             for path in artifacts:
                 mlflow.log_artifact(str(path), "report")
             info = mlflow.pyfunc.log_model(
@@ -125,7 +125,7 @@ def log_propensity(store: Store, experiment: Experiment, result: PropensityResul
 
         run = _start(store, experiment, result.metrics, {})
         with mlflow.start_run(run_id=run):
-            mlflow.log_text(result.calibration.to_csv(index=True), "calibration.csv")
+            mlflow.log_text(inert_csv(result.calibration.reset_index()), "calibration.csv")
             mlflow.log_dict({"kind": parts["kind"], "config": parts["config"]}, "model/config.json")
             boosters = parts["boosters"]
             for name, text in boosters.items() if isinstance(boosters, dict) else ():

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from collectml.models._cross_fit import BoostingPlan, cross_fit_margin
 from collectml.models._lightgbm import train_booster
-from collectml.models._one_walk import predict_settings
+from collectml.models._one_walk import predict_rows
 
 from .amounts import AmountTeacher, calibrate_levels, find_exposure, typical_amount
 from .basis import MAX_FEATURES, EffectBasis
@@ -153,9 +153,8 @@ class HurdleLearner(Learner):
         )
 
     def _walk(self, part: str, X: Floats, n_actions: int) -> Floats:
-        # no further column: the walk takes less time than LightGBM's own for one prediction, too
-        common = predict_settings(self.boosters_[part], X, np.empty((1, 0)), raw=True, threads=self.threads)
-        return common + predict_actions(self.boosters_[f"{part}_effect"], X, n_actions, threads=self.threads)
+        common = predict_rows(self.boosters_[part], X, raw=True, threads=self.threads)
+        return common[:, None] + predict_actions(self.boosters_[f"{part}_effect"], X, n_actions, threads=self.threads)
 
     def _params(self, own: Mapping[str, object]) -> dict[str, object]:
         return {**own, "objective": "regression", **self.params, "num_threads": self.threads}

@@ -27,19 +27,8 @@ __all__ = ["ORDER"]
 
 Build = Callable[[ModelLike, Assignment, Inputs], Section]
 
-ORDER: tuple[Build, ...] = (  # R1 to R14
-    summary.build,
-    lambda model, given, _: scope.build(model, given),
-    evidence.build,
-    soundness.build,
-    lambda model, given, _: performance.build(model, given),
-    lambda model, given, _: policy_value.build(model, given),
-    lambda model, given, _: drivers.build(model, given),
-    cases.build,
-    why_not.build,
-    assignment.build,
-    fairness.build,
-    robustness.build,
-    monitoring.build,
-    lambda model, given, _: method.build(model, given),
+_MODULES = (  # R1 to R14
+    *(summary, scope, evidence, soundness, performance, policy_value, drivers),
+    *(cases, why_not, assignment, fairness, robustness, monitoring, method),
 )
+ORDER: tuple[Build, ...] = tuple(module.build for module in _MODULES)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from collectml.explain import price_rows
 from collectml.policy import Assignment
-from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, Table, table_of
+from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, Table, say, table_of
 
 __all__ = ["build"]
 
@@ -39,15 +39,26 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     bounded = limits[np.isfinite(limits["upper"])]
     gain = frame["value"] - frame["value_no_action"]
     paragraphs = [
-        f"{len(frame):,} accounts are worth {frame['value'].sum():,.0f} {currency} under what was assigned, {gain.sum():,.0f} "
-        f"of it gain over {model.strategy.control} for all.",
-        f"The plan behind it, for the accounts free to be decided, is worth {solution.value:,.0f} {currency}; the best conceivable "
-        f"assignment within its limits is worth at most {max(0.0, solution.upper_bound - solution.value):,.2f} {currency} more.",
+        say(
+            "{n:,} accounts are worth {value:,.0f} {currency} under what was assigned, {gain:,.0f} of it gain over {control} for all.",
+            n=len(frame),
+            value=frame["value"].sum(),
+            currency=currency,
+            gain=gain.sum(),
+            control=model.strategy.control,
+        ),
+        say(
+            "The plan behind it, for the accounts free to be decided, is worth {value:,.0f} {currency}; the best conceivable "
+            "assignment within its limits is worth at most {more:,.2f} {currency} more.",
+            value=solution.value,
+            more=max(0.0, solution.upper_bound - solution.value),
+            currency=currency,
+        ),
     ]
     if len(limits):
-        paragraphs.append("A shadow price says what one more unit of a limit would add to the plan.")
+        paragraphs.append(say("A shadow price says what one more unit of a limit would add to the plan."))
     else:
-        paragraphs.append("The strategy sets no limits: every account has its best permitted action.")
+        paragraphs.append(say("The strategy sets no limits: every account has its best permitted action."))
     tables = [
         table_of(
             "Actions",
@@ -116,19 +127,44 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                 ],
             )
         )
+    tables.append(_bridge(assignment, currency))
     if inputs.accounts is not None and "days_past_due" in inputs.accounts:
-        tables.append(_by_stage(frame, inputs.accounts, currency))
+        tables.append(_by_stage(frame, inputs, currency))
     return Section("assignment", "What was assigned, and what each limit costs", paragraphs, tables, charts)
 
 
-def _by_stage(frame: pd.DataFrame, accounts: pd.DataFrame, currency: str) -> Table:
+def _bridge(assignment: Assignment, currency: str) -> Table:
+    """Go from nothing done to what was assigned, step by step; the steps add up to it."""
+    problem, rows = assignment.problem, np.arange(len(assignment.problem.ids))
+    best = np.where(problem.eligible, problem.net, -np.inf).max(axis=1)
+    free = np.where(problem.free & np.isfinite(best), best, problem.net[rows, assignment.plan.action])
+    at = np.asarray(assignment.action)
+    nothing, unlimited = float(problem.net[:, 0].sum()), float(free.sum())
+    planned, assigned = float(problem.net[rows, assignment.plan.action].sum()), float(problem.net[rows, at].sum())
+    steps = [
+        (f"{problem.strategy.control} for all", nothing),
+        ("the best permitted action for each account, as if nothing were limited", unlimited - nothing),
+        ("what the limits and one contact a customer cost", planned - unlimited),
+        ("what hold-out and exploration cost", assigned - planned),
+        ("overlays: none is applied", 0.0),
+        ("as assigned", assigned),
+    ]
+    return table_of(
+        "From nothing done to what was assigned",
+        pd.DataFrame(steps, columns=["step", "value"]),
+        [Column("step", "Step"), Column("value", f"Expected net value, {currency}", "money2")],
+    )
+
+
+def _by_stage(frame: pd.DataFrame, inputs: Inputs, currency: str) -> Table:
     """Sum accounts, balance and value by action and stage; an action's rows add up to the action's."""
-    fields = accounts.set_index("account_id").reindex(pd.Index(frame["account_id"]))
-    days = fields["days_past_due"].to_numpy(dtype=float, na_value=np.nan)
+    ids = pd.Index(frame["account_id"])
+    late, owed = inputs.column("days_past_due", ids), inputs.column("balance", ids)
+    days = np.full(len(ids), np.nan) if late is None else late.to_numpy(dtype=float, na_value=np.nan)
     stage = np.select(
         [days <= 0, days <= 30, days <= 60, days <= 90, days > 90], ["0", "1-30", "31-60", "61-90", "91+"], "unknown"
     )
-    balance = fields["balance"].to_numpy(dtype=float) if "balance" in fields else np.full(len(frame), np.nan)
+    balance = np.full(len(ids), np.nan) if owed is None else owed.to_numpy(dtype=float)
     table = (
         frame.assign(stage=stage, balance=balance)
         .groupby(["action", "stage"], sort=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from collectml.policy import Assignment
-from collectml.reports.blocks import Column, Inputs, ModelLike, Section, fact, said, table_of
+from collectml.reports.blocks import Column, Inputs, ModelLike, Section, Sentence, fact, say, table_of
 
 __all__ = ["build"]
 
@@ -29,7 +29,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     log = fact(model, "log")
     title = "What it was learnt from"
     if not isinstance(log, dict):
-        return Section("data", title, ["Not recorded: the evidence saved with the model says nothing about its data."])
+        return Section("data", title, [say("Not recorded: the evidence saved with the model says nothing about its data.")])
     left = log.get("left_out")
     left = left if isinstance(left, dict) else {}
     steps = [("decisions in the log", sum(map(int, left.values())) + int(log.get("decisions") or 0))]
@@ -41,11 +41,19 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     support = model.evidence.tables.get("support")
     randomised = support is not None and bool((support["min_logging_propensity"] > 0).any())
     paragraphs = [
-        f"Decisions from {log.get('first_decision', 'not known')} to {log.get('last_decision', 'not known')}, of "
-        f"{said(log.get('customers'), ',')} customers. Fields are as of the decision; outcomes are those of the horizon after it.",
-        "The probability of every logged decision is known: what actions change can be told from whom they were done to."
+        say(
+            "Decisions from {first} to {last}, of {n:,} customers. Outcomes are those of the horizon after each decision.",
+            first=str(log.get("first_decision", "not known")),
+            last=str(log.get("last_decision", "not known")),
+            n=log.get("customers"),
+        ),
+        _dated(log),
+        say(
+            "The probability of every logged decision is known: what actions change can be told from whom they were done to."
+        )
         if randomised
-        else "NOT RANDOMISED: the log holds no probabilities of its decisions. No effect in this report is proven.",
+        else say("NOT RANDOMISED: the log holds no probabilities of its decisions. No effect in this report is proven."),
+        say("Digest of the decisions read: {digest}", digest=str(log.get("digest") or "not known")),
     ]
     tables = [
         table_of(
@@ -64,3 +72,13 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
             )
         )
     return Section("data", title, paragraphs, tables)
+
+
+def _dated(log: dict[str, object]) -> Sentence:
+    if "features_dated" not in log:
+        return say("The log does not date its fields: that they are as of the decision is taken on trust.")
+    return say(
+        "Of {n:,} decisions the fields are dated: none is later than its decision, the oldest by {days:,} days earlier.",
+        n=log["features_dated"],
+        days=log.get("features_oldest_days"),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from collectml.policy import Assignment
-from collectml.reports.blocks import Column, Inputs, ModelLike, Section, table_of
+from collectml.reports.blocks import Column, Inputs, ModelLike, Section, say, table_of
 
 __all__ = ["build"]
 
@@ -42,6 +42,8 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     """
     holdout, exploration = model.strategy.holdout.share, model.strategy.exploration.share
     frame = assignment.frame()
+    # whoever answers for the first condition watches, until somebody else is named
+    owner = next((o for o in inputs.approval.owners if o), "to be named")
     lost = float(
         (frame["value"] - frame["value_no_action"])[frame["reason"] != "hold-out"].mean()
         * (frame["reason"] == "hold-out").sum()
@@ -50,19 +52,28 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
         "monitoring",
         "What is watched, and when it is stopped",
         [
-            f"A hold-out of {holdout:.1%} of customers is left alone for good and {exploration:.1%} of the others are explored, so that "
-            "the next report can say what the strategy changed.",
-            f"What the hold-out forgoes this cycle, at the mean gain of the others: {lost:,.0f} {model.strategy.currency}. That is what "
-            "the evidence costs.",
+            say(
+                "A hold-out of {a:.1%} of customers is left alone for good and {b:.1%} of the others are explored, so that the next "
+                "report can say what the strategy changed.",
+                a=holdout,
+                b=exploration,
+            ),
+            say(
+                "What the hold-out forgoes this cycle, at the mean gain of the others: {x:,.0f} {currency}. That is what the "
+                "evidence costs.",
+                x=lost,
+                currency=model.strategy.currency,
+            ),
         ],
         [
             table_of(
                 "Monitoring and rollback",
-                pd.DataFrame(PLAN, columns=["metric", "threshold", "cadence", "action"]),
+                pd.DataFrame(PLAN, columns=["metric", "threshold", "cadence", "action"]).assign(owner=owner),
                 [
                     Column("metric", "Metric"),
                     Column("threshold", "Somebody acts when"),
                     Column("cadence", "How often"),
+                    Column("owner", "Owner"),
                     Column("action", "What is done"),
                 ],
             )

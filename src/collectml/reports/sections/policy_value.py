@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collectml.policy import Assignment
-from collectml.reports.blocks import Chart, Column, ModelLike, Section, fact, said, table_of
+from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, fact, say, table_of
 
 __all__ = ["build"]
 
 NAMES = {"dr": "doubly robust", "snips": "self-normalised weights", "ips": "inverse weights", "dm": "model alone"}
 
 
-def build(model: ModelLike, assignment: Assignment) -> Section:
+def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     """Build the section.
 
     Parameters
@@ -19,6 +19,8 @@ def build(model: ModelLike, assignment: Assignment) -> Section:
         Strategy and evidence.
     assignment : Assignment
         What was assigned.
+    inputs : Inputs
+        Accounts, cases and whatever else was handed in.
 
     Returns
     -------
@@ -33,8 +35,11 @@ def build(model: ModelLike, assignment: Assignment) -> Section:
             "policy-value",
             title,
             [
-                f"The value of the policy is not known: {reason}. Without logged propensities nothing here separates what the "
-                "policy does from whom it was done to. Log the probability of every decision, or run a randomised share."
+                say(
+                    "The value of the policy is not known: {reason}. Without logged propensities nothing here separates what the "
+                    "policy does from whom it was done to. Log the probability of every decision, or run a randomised share.",
+                    reason=str(reason),
+                )
             ],
         )
     table = table.assign(method=[NAMES.get(e, e) for e in table["estimator"]])
@@ -53,11 +58,30 @@ def build(model: ModelLike, assignment: Assignment) -> Section:
     ]
     if "true_difference" in table:
         columns.append(Column("true_difference", f"True difference (simulated), {currency}", "money2"))
-    notes = [f"Against {b}: {n}." for b, n in zip(shown["baseline"], shown["note"], strict=True) if isinstance(n, str) and n]
+    notes = [
+        say("Against {baseline}: {note}.", baseline=str(b), note=n)
+        for b, n in zip(shown["baseline"], shown["note"], strict=True)
+        if isinstance(n, str) and n
+    ]
+    support = model.evidence.tables.get("support")
     paragraphs = [
-        f"Estimated on {said(fact(model, 'log', 'held_out_decisions'), ',')} decisions of customers kept out of training, under limits "
-        "scaled to their share. Each difference is paired: both policies are scored on the same decisions. An interval that "
-        "spans zero means the log cannot tell the two apart.",
+        say(
+            "Estimated on {n:,} decisions of customers kept out of training, under limits scaled to their share. Each difference "
+            "is paired: both policies are scored on the same decisions. An interval that spans zero means the log cannot tell the "
+            "two apart.",
+            n=fact(model, "log", "held_out_decisions"),
+        ),
+        say(
+            "The policy is worth {value:,.2f} {currency} per decision (95 % interval {low:,.2f} to {high:,.2f}).",
+            value=shown["value"].iloc[0],
+            low=shown["low"].iloc[0],
+            high=shown["high"].iloc[0],
+            currency=currency,
+        ),
+        say(
+            "Overlap: no logged action had a probability below {p:.3f}.",
+            p=None if support is None else support["min_logging_propensity"].min(),
+        ),
         *notes,
     ]
     drawn = shown.dropna(subset=["difference", "difference_low", "difference_high"])
@@ -77,8 +101,14 @@ def build(model: ModelLike, assignment: Assignment) -> Section:
     tenths, ranking = model.evidence.tables.get("uplift_tenths"), fact(model, "assessment", "ranking")
     if tenths is not None and isinstance(ranking, dict):
         paragraphs.append(
-            f"Ranking accounts by predicted gain is worth {said(ranking.get('qini'), ',.2f')} {currency} per decision beyond a random "
-            f"order (95 % interval {said(ranking.get('low'), ',.2f')} to {said(ranking.get('high'), ',.2f')}; area between the curves)."
+            say(
+                "Ranking accounts by predicted gain is worth {qini:,.2f} {currency} per decision beyond a random order (95 % "
+                "interval {low:,.2f} to {high:,.2f}; area between the curves).",
+                qini=ranking.get("qini"),
+                low=ranking.get("low"),
+                high=ranking.get("high"),
+                currency=currency,
+            )
         )
         tables.append(
             table_of(
@@ -89,6 +119,22 @@ def build(model: ModelLike, assignment: Assignment) -> Section:
                     Column("n", "Decisions", "count"),
                     Column("predicted", f"Predicted, {currency}", "money2"),
                     Column("estimated", f"Estimated, {currency}", "money2"),
+                    Column("low", "95 % from", "money2"),
+                    Column("high", "95 % to", "money2"),
+                ],
+            )
+        )
+    arms = model.evidence.tables.get("arms")
+    if arms is not None:
+        tables.append(
+            table_of(
+                "What each logged action brought, and what it would have brought to all",
+                arms,
+                [
+                    Column("action", "Action"),
+                    Column("n", "Decisions", "count"),
+                    Column("mean", f"Mean of those who got it, {currency}", "money2"),
+                    Column("value", f"Weighted to all, {currency}", "money2"),
                     Column("low", "95 % from", "money2"),
                     Column("high", "95 % to", "money2"),
                 ],

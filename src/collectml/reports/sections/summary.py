@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collectml.policy import Assignment
-from collectml.reports.blocks import Inputs, ModelLike, Section
+from collectml.reports.blocks import Inputs, ModelLike, Section, say
 
 __all__ = ["build"]
 
@@ -32,11 +32,21 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
         "summary",
         "In plain words",
         [
-            "Every account gets the one permitted action that brings the portfolio the most money within its limits.",
-            f"Of {len(frame):,} accounts {acted:,} get an action and {len(frame) - acted:,} are left alone this cycle.",
-            f"Expected gain over leaving all alone: {gain:,.0f} {currency}.",
-            f"{scarce:,} accounts have another action than their most valuable one because a limit is worth more elsewhere.",
-            "It cannot tell what no log has shown: actions without evidence are blocked, customers' circumstances that no field "
-            "holds are unknown to it, and what worked in the past may stop working.",
+            say("Every account gets the one permitted action that brings the portfolio the most money within its limits."),
+            say(
+                "Of {n:,} accounts {acted:,} get an action and {left:,} are left alone this cycle.",
+                n=len(frame),
+                acted=acted,
+                left=len(frame) - acted,
+            ),
+            say("Expected gain over leaving all alone: {gain:,.0f} {currency}.", gain=gain, currency=currency),
+            say(
+                "{n:,} accounts have another action than their most valuable one because a limit is worth more elsewhere.",
+                n=scarce,
+            ),
+            say(
+                "It cannot tell what no log has shown: actions without evidence are blocked, customers' circumstances that no "
+                "field holds are unknown to it, and what worked in the past may stop working."
+            ),
         ],
     )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from collectml.explain import price_rows
 from collectml.policy import Assignment
-from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, table_of
+from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, say, table_of
 
 __all__ = ["build"]
 
@@ -41,9 +41,23 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     }
     settled = pd.DataFrame({"why": list(kinds), "accounts": [int(m.sum()) for m in kinds.values()]})
     paragraphs = [
-        f"{scarce:,} of {n:,} accounts are decided by scarcity: they would get another action if no limit bound.",
-        "The margin is what features make the action bring more, less what it costs more, less what its use of scarce limits would "
-        "have earned elsewhere at the shadow prices.",
+        say(
+            "{a:,} of {n:,} accounts are decided by scarcity: they would get another action if no limit bound.",
+            a=scarce,
+            n=n,
+        ),
+        say(
+            "The margin is what features make the action bring more, less what it costs more, less what its use of scarce limits "
+            "would have earned elsewhere at the shadow prices."
+        ),
+        say(
+            "What accounts give up at the prices, {lost:,.2f} {currency}, and price times what limits leave, {slack:,.2f} "
+            "{currency}, are together the gap between plan and bound, {gap:,.2f} {currency}.",
+            lost=priced.customers_lost,
+            slack=priced.slack_value,
+            gap=assignment.plan.solution.upper_bound - assignment.plan.solution.value,
+            currency=currency,
+        ),
     ]
     tables = [
         table_of(
@@ -62,7 +76,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
         rows.append({"part": "margin", **{m["action"]: m["margin"] for m in means}})
         tables.append(
             table_of(
-                f"Mean margin over the next best action, {currency} per account (at most 60 accounts an action)",
+                f"Mean margin over the next best action, {currency} per account (at most 20 accounts an action)",
                 pd.DataFrame(rows),
                 [Column("part", "Part"), *(Column(m["action"], m["action"], "money2") for m in means)],
             )
@@ -80,6 +94,6 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
         )
     else:
         paragraphs.append(
-            "The parts of margins are not shown: no accounts were handed in, or the learner cannot be explained."
+            say("The parts of margins are not shown: no accounts were handed in, or the learner cannot be explained.")
         )
     return Section("why-not", title, paragraphs, tables, charts)

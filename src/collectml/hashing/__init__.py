@@ -10,9 +10,13 @@ import hashlib
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 __all__ = ["stable_hash", "uniform_hash"]
+
+MANY = 50_000  # identifiers from which machine code is loaded; the solver loads it from as many accounts on
 
 
 def _key(salt: str, purpose: str, cycle: str) -> bytes:
@@ -56,7 +60,11 @@ def stable_hash(ids: Iterable[object], *, salt: str, purpose: str, cycle: str = 
     >>> bool((stable_hash([7, 8], salt="s", purpose="tie") == stable_hash(["7", "8"], salt="s", purpose="tie")).all())
     True
     """
-    base = hashlib.blake2b(key=_key(salt, purpose, cycle), digest_size=8)
+    key = _key(salt, purpose, cycle)
+    fast = _by_machine_code(ids, key)
+    if fast is not None:
+        return fast
+    base = hashlib.blake2b(key=key, digest_size=8)
     values = ids.tolist() if hasattr(ids, "tolist") else list(ids)
     digests = bytearray()
     for value in values:
@@ -87,3 +95,28 @@ def uniform_hash(ids: Iterable[object], *, salt: str, purpose: str, cycle: str =
     """
     bits = stable_hash(ids, salt=salt, purpose=purpose, cycle=cycle) >> np.uint64(11)
     return bits.astype(np.float64) * 2.0**-53
+
+
+def _by_machine_code(ids: Iterable[object], key: bytes) -> NDArray[np.uint64] | None:
+    """Hash many whole numbers or texts; None where there are few, they are something else, or there is no compiler."""
+    if not isinstance(ids, np.ndarray | pd.Index | pd.Series) or len(ids) < MANY:
+        return None
+    try:
+        from ._kernel import hash_numbers, hash_texts
+    except ImportError:
+        return None
+    words, out = np.frombuffer(key, dtype="<u8").astype(np.uint64), np.empty(len(ids), dtype=np.uint64)
+    if isinstance(ids.dtype, np.dtype) and ids.dtype.kind == "i":
+        hash_numbers(np.ascontiguousarray(ids, dtype=np.int64), words, out)
+        return out
+    if not isinstance(ids.dtype, pd.StringDtype):
+        return None
+    text = pa.array(ids, type=pa.large_string())
+    if isinstance(text, pa.ChunkedArray):
+        text = text.combine_chunks()
+    if text.null_count:
+        return None
+    _, offsets, data = text.buffers()
+    bounds = np.frombuffer(offsets, dtype=np.int64)[text.offset : text.offset + len(text) + 1]
+    content = np.zeros(1, dtype=np.uint8) if data is None or data.size == 0 else np.frombuffer(data, dtype=np.uint8)
+    return None if hash_texts(content, bounds, words, out) else out

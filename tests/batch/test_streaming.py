@@ -1,0 +1,136 @@
+"""Accounts come block by block, and numbers go to files past a bound: the bytes written are the same whatever both are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from collectml.batch import run as batch_run
+from collectml.batch import score_and_assign
+from collectml.engines.ledger import Ledger
+from collectml.engines.local import as_frame, file_blocks
+from collectml.errors import ConfigurationError, SchemaError
+
+DAY = "2026-06-30"
+
+
+@pytest.fixture(scope="module")
+def accounts(trained, tmp_path_factory) -> Path:
+    """Fifteen hundred accounts, some committed, with one block of another size."""
+    frame = pd.read_parquet(trained.accounts).head(1_500)
+    frame.loc[frame.index[:40], "committed_action"] = "soft_call"
+    frame.loc[frame.index[:40], "committed_until"] = pd.Timestamp("2026-08-01")
+    path = tmp_path_factory.mktemp("streaming") / "accounts.parquet"
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, row_group_size=701)
+    return path
+
+
+@pytest.fixture
+def night(trained, accounts, tmp_path, monkeypatch):
+    def go(name: str, *, block: int = 65_536, memory: str = "2GiB", source: object = None, **more: object):
+        monkeypatch.setattr(batch_run, "BLOCK", block)
+        monkeypatch.setattr(batch_run, "LEAST_MEMORY", 1)
+        words = {"as_of": DAY, "model": trained.model, "capacity": trained.capacity, "memory": memory, **more}
+        return score_and_assign(source or accounts, tmp_path / name, **words)
+
+    return go
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+def test_the_bytes_depend_neither_on_the_block_nor_on_the_memory(night, tmp_path):
+    whole = night("whole")
+    spilled = night("spilled", block=400, memory="64KiB")
+    assert (whole.metrics["spilled"], spilled.metrics["spilled"]) == (False, True)
+    assert spilled.assignment.problem.net.dtype == np.float32
+    np.testing.assert_array_equal(spilled.assignment.problem.net, whole.assignment.problem.net)
+    assert _bytes(tmp_path / "spilled") == _bytes(tmp_path / "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["spilled", "whole"]
+    pd.testing.assert_frame_equal(spilled.assignments, pd.read_parquet(tmp_path / "whole" / "assignments.parquet"))
+    assert spilled.accounts["account_id"].tolist() == spilled.assignments["account_id"].tolist()
+    assert (whole.assignments["reason"] == "commitment").sum() > 10
+
+
+def test_text_ids_go_through_files_too(night, accounts, tmp_path):
+    frame = pd.read_parquet(accounts)
+    frame["account_id"] = "A-" + frame["account_id"].astype(str)
+    frame["customer_id"] = "Käufer " + frame["customer_id"].astype(str)
+    frame.to_parquet(tmp_path / "text.parquet", index=False)
+    whole = night("whole", source=tmp_path / "text.parquet")
+    night("spilled", source=tmp_path / "text.parquet", block=400, memory="64KiB")
+    assert _bytes(tmp_path / "spilled") == _bytes(tmp_path / "whole")
+    assert whole.assignments["account_id"].tolist() == frame["account_id"].tolist()
+
+
+def test_csv_gives_the_assignments_of_parquet(night, accounts, tmp_path):
+    pd.read_parquet(accounts).to_csv(tmp_path / "accounts.csv", index=False)
+    parquet, csv = night("parquet", dry_run=True), night("csv", source=tmp_path / "accounts.csv", dry_run=True)
+    pd.testing.assert_frame_equal(csv.assignments, parquet.assignments, check_exact=True)
+
+
+def test_faults_of_all_blocks_are_told_together(night, accounts, tmp_path):
+    frame = pd.read_parquet(accounts)
+    frame.loc[[3, 700, 1_400], "balance"] = -1.0
+    frame.loc[1_000, "days_past_due"] = -5
+    frame.loc[1_499, "account_id"] = frame.loc[0, "account_id"]
+    frame.to_parquet(tmp_path / "faulty.parquet", index=False)
+    with pytest.raises(SchemaError) as told:
+        night("out", source=tmp_path / "faulty.parquet", block=400)
+    assert "4 of 1,500 rows have faults" in str(told.value)
+    counted = told.value.faults.set_index("column")["rows"]
+    assert (counted["balance"], counted["days_past_due"]) == (3, 1)
+    with pytest.raises(SchemaError, match="unique"):
+        night("out", source=tmp_path / "faulty.parquet", block=400, max_rejects="1%")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_share_of_rejects_may_be_allowed(night, accounts, tmp_path):
+    frame = pd.read_parquet(accounts)
+    frame.loc[[3, 700, 1_400], "balance"] = -1.0
+    frame.to_parquet(tmp_path / "faulty.parquet", index=False)
+    done = night("out", source=tmp_path / "faulty.parquet", block=400, max_rejects="0.2%")
+    assert done.rejects["account_id"].tolist() == frame.loc[[3, 700, 1_400], "account_id"].tolist()
+    assert len(done.assignments) == 1_497
+    with pytest.raises(SchemaError, match=r"more than --max-rejects 0.19%"):
+        night("out", source=tmp_path / "faulty.parquet", max_rejects="0.19%")
+
+
+@pytest.mark.parametrize("words", [{"memory": "much"}, {"memory": "0"}, {"max_rejects": "-1"}, {"max_rejects": "200%"}])
+def test_options_that_are_no_sizes_or_shares(night, words):
+    with pytest.raises(ConfigurationError):
+        night("out", **words)
+
+
+def test_blocks_have_the_rows_asked_for_whatever_the_files_hold(tmp_path):
+    for i, n in enumerate((5, 0, 7, 1)):
+        pd.DataFrame({"a": np.arange(n), "b": ["x"] * n}).astype({"b": "str"}).to_parquet(tmp_path / f"{i}.parquet")
+    blocks = list(file_blocks(tmp_path, 4))
+    assert [b.num_rows for b in blocks] == [4, 4, 4, 1]
+    assert [x for b in blocks for x in as_frame(b)["a"]] == [*range(5), *range(7), 0]
+
+
+def test_whole_numbers_with_gaps_stay_whole():
+    frame = as_frame(pa.table({"a": pa.array([2**60 + 1, None]), "day": pa.array([0, None], pa.date32())}))
+    assert frame["a"].iloc[0] == 2**60 + 1
+    assert frame["day"].dtype.kind == "M"
+
+
+def test_a_ledger_gives_back_what_it_was_given(tmp_path):
+    for memory in (10**9, 1):
+        ledger = Ledger(tmp_path, memory)
+        with ledger.watched():
+            for k in range(3):
+                ledger.append("x", np.full((4, 2), k + 0.1, dtype=np.float32))
+                ledger.append_ids("id", pd.Series([f"{k}é{i}" for i in range(4)], dtype="str"))
+            assert ledger.spilled == (memory == 1)
+            x, ids = ledger.column("x"), ledger.ids("id")
+        assert x.tolist() == np.repeat(np.float32([0.1, 1.1, 2.1]), 8).reshape(-1, 2).tolist()
+        assert ids.tolist() == [f"{k}é{i}" for k in range(3) for i in range(4)]
+        assert list(tmp_path.iterdir()) == []
