@@ -76,7 +76,7 @@ class _Server:
     """Accepts on loopback; ``silent`` never answers, ``trickling`` sends a byte now and then, ``refusing`` says 503."""
 
     def __init__(self, kind: str) -> None:
-        self.kind, self.open = kind, []
+        self.kind, self.open, self.closed = kind, [], False
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.uri = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -88,6 +88,9 @@ class _Server:
             except OSError:
                 return
             self.open.append(connection)
+            if self.closed:
+                connection.close()
+                return
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
@@ -105,6 +108,7 @@ class _Server:
             pass
 
     def close(self) -> None:
+        self.closed = True
         self.socket.close()
         for connection in self.open:
             connection.close()
@@ -214,6 +218,7 @@ with delivery(BatchRecord(batch_id), registered_model("{champion}"), out) as sta
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "sent"), [("before", 0), ("after", 1)])
 def test_a_batch_killed_around_its_delivery(cached, run, moment, sent):
     """Stopped before the folder stands there is no run of it; stopped right after, there is."""
