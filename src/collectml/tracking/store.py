@@ -264,11 +264,13 @@ def open_store(config_file: str | Path = "mlflow.yaml") -> Store:
 
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        named = os.environ.get("MLFLOW_TRACKING_URI")
+        named = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
-        if named is None:  # mlflow sets it for child processes; here it would outrank the next store's own file
-            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        for name in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} - named:
+            os.environ.pop(
+                name, None
+            )  # mlflow sets them for child processes; here they would outrank the next store's own file
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         found = client.get_experiment_by_name(config.experiment)
         if found is not None:
