@@ -15,9 +15,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from collectml.data import DecisionLog
-    from collectml.evaluation import PolicyValue, StrategyValue, evaluate_policy, evaluate_strategy
+    from collectml.evaluation import (
+        PolicyValue,
+        StrategyValue,
+        audit_overlap,
+        design_experiment,
+        evaluate_policy,
+        evaluate_sensitivity,
+        evaluate_strategy,
+        read_out,
+    )
     from collectml.models import ChannelResponseModel, ComplaintModel, PropensityToPayModel, RecoveryModel, RiskGrader
-    from collectml.pipeline import StrategyModel, load, train
+    from collectml.pipeline import StrategyModel, load, train, tune
     from collectml.policy import (
         Assignment,
         AssignmentSolution,
@@ -56,15 +65,20 @@ _ROOM_OF = {
     "StrategyValue": "evaluation",
     "TreatmentPolicy": "policy",
     "UpliftModel": "uplift",
+    "audit_overlap": "evaluation",
+    "design_experiment": "evaluation",
     "doubly_robust_scores": "uplift",
     "evaluate_policy": "evaluation",
-    "heterogeneity_test": "uplift",
+    "evaluate_sensitivity": "evaluation",
     "evaluate_strategy": "evaluation",
+    "heterogeneity_test": "uplift",
     "load": "pipeline",
     "make_portfolio": "simulation",
     "price_actions": "policy",
+    "read_out": "evaluation",
     "solve_assignment": "policy",
     "train": "pipeline",
+    "tune": "pipeline",
     "uplift_metrics": "uplift",
 }
 
@@ -88,15 +102,20 @@ __all__ = [  # written out, so that tools that read and do not run see it too
     "TreatmentPolicy",
     "UpliftModel",
     "__version__",
+    "audit_overlap",
+    "design_experiment",
     "doubly_robust_scores",
     "evaluate_policy",
+    "evaluate_sensitivity",
     "evaluate_strategy",
     "heterogeneity_test",
     "load",
     "make_portfolio",
     "price_actions",
+    "read_out",
     "solve_assignment",
     "train",
+    "tune",
     "uplift_metrics",
 ]
 

@@ -95,7 +95,7 @@ class Experiment(BaseModel):
         What runs and registered models are called.
     data : mapping
         ``source: simulate``, ``files``, ``hillstrom`` or ``taiwan_default``, each with its own settings.
-    learner : {"hurdle", "s", "t"}
+    learner : {"hurdle", "s", "t", "x", "dr", "ensemble"}
         How outcomes are learnt.
     test_share : float
         Share of customers kept out of training.
@@ -115,7 +115,7 @@ class Experiment(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")
     description: str = ""
     data: Data
-    learner: Literal["hurdle", "s", "t"] = "hurdle"
+    learner: Literal["hurdle", "s", "t", "x", "dr", "ensemble"] = "hurdle"
     test_share: float = Field(default=0.3, gt=0.01, lt=0.9)
     robustness: bool = False
     seed: int = 0

@@ -61,7 +61,7 @@ def train(
         ``account_id``. A field found in neither denies.
     truth : DataFrame, accounts × actions, optional
         Expected recovered money of every action (simulated portfolios): printed beside the estimates.
-    learner : {"hurdle", "s", "t"}, default "hurdle"
+    learner : {"hurdle", "s", "t", "x", "dr", "ensemble"}, default "hurdle"
         How outcomes are learnt.
     params : mapping, optional
         Further parameters of :class:`collectml.UpliftModel` (see :func:`collectml.pipeline.tune`).

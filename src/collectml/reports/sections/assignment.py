@@ -138,9 +138,11 @@ def _bridge(assignment: Assignment, currency: str) -> Table:
     problem, rows = assignment.problem, np.arange(len(assignment.problem.ids))
     best = np.where(problem.eligible, problem.net, -np.inf).max(axis=1)
     free = np.where(problem.free & np.isfinite(best), best, problem.net[rows, assignment.plan.action])
-    at = np.asarray(assignment.action)
     nothing, unlimited = float(problem.net[:, 0].sum()), float(free.sum())
-    planned, assigned = float(problem.net[rows, assignment.plan.action].sum()), float(problem.net[rows, at].sum())
+    planned, assigned = (
+        float(problem.net[rows, assignment.plan.action].sum()),
+        float(problem.net[rows, assignment.action].sum()),
+    )
     steps = [
         (f"{problem.strategy.control} for all", nothing),
         ("the best permitted action for each account, as if nothing were limited", unlimited - nothing),
