@@ -134,6 +134,11 @@ def value_digest(value: Mapping[str, object]) -> str:
     -------
     str
         SHA-256 in hexadecimal.
+
+    Examples
+    --------
+    >>> value_digest({"a": 1, "b": 2}) == value_digest({"b": 2, "a": 1})
+    True
     """
     return hashlib.sha256(_canonical(value)).hexdigest()
 

@@ -146,6 +146,12 @@ class FeatureEncoder:
         ------
         SchemaError
             Naming every field that is missing or of another kind than at fit.
+
+        Examples
+        --------
+        >>> encoder = FeatureEncoder().fit(pd.DataFrame({"product": ["card", "loan"], "balance": [10.0, 20.0]}))
+        >>> encoder.transform_one({"balance": 5, "product": "loan"})
+        array([[1., 5.]])
         """
         out = np.full((1, len(self.columns_)), np.nan)
         faults: list[Fault] = []
