@@ -53,6 +53,7 @@ bench: setup         ## every benchmark, as ratios against a named peer in the s
 	$(PY) experiments/bench_coverage.py --logs 2000
 	$(PY) experiments/bench_obp.py
 	$(PY) experiments/bench_report.py --accounts 1000000
+	$(PY) experiments/bench_serve.py
 
 report: setup        ## sample reports of the demo portfolio in English, Chinese and both, HTML and PDF, under data/
 	test -d data/demo/model || $(BIN)/collectml demo --out data/demo

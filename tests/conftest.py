@@ -6,8 +6,11 @@ import contextlib
 import fcntl
 import io
 import os
+import pwd
 import shutil
-from collections.abc import Callable
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +118,30 @@ def _train(root: Path) -> None:
         main(["train", "--config", str(config)])
     assert stop.value.code == 0
     (root / "said").write_text(said.getvalue(), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """Debian's PostgreSQL on a socket of its own, run by a user other than root, which it refuses."""
+    homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not homes:
+        if os.environ.get("COLLECTML_REQUIRE_POSTGRES"):
+            pytest.fail("PostgreSQL is not installed, and this run requires it")
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    user = pwd.getpwnam("postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name)
+    root = Path(tempfile.mkdtemp(prefix="collectml-pg-"))
+    shutil.chown(root, user.pw_uid)
+    as_user = {"user": user.pw_uid, "group": user.pw_gid} if os.getuid() == 0 else {}
+    quiet = {"check": True, "stdout": subprocess.DEVNULL, "cwd": root, **as_user}
+    subprocess.run([homes[-1] / "initdb", "-D", root / "data", "-A", "trust", "-U", "tester", "--no-sync"], **quiet)
+    options = f"-c listen_addresses='' -c fsync=off -k {root}"
+    pg_ctl = [homes[-1] / "pg_ctl", "-D", root / "data", "-w", "-l", root / "log"]
+    subprocess.run([*pg_ctl, "-o", options, "start"], **quiet)
+    try:
+        yield f"postgresql:///postgres?host={root}&user=tester"
+    finally:
+        subprocess.run([*pg_ctl, "-m", "immediate", "stop"], **quiet)
+        shutil.rmtree(root)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from collectml.artifact import Parts, read_parts, write_folder, write_parts
+from collectml.artifact import Parts, read_parts, seal, write_folder, write_parts
 from collectml.errors import ArtifactError
 
 
@@ -42,12 +42,53 @@ def test_every_missing_and_altered_file_is_named(saved):
         read_parts(folder)
 
 
-def test_another_format_version_is_refused_with_the_way_out(saved):
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        (99, "format version 99.*a newer collectml wrote it"),
+        (0, "format version 0.*too old.*train again"),
+        ("1", "no saved model"),
+    ],
+)
+def test_another_format_version_is_refused_with_the_way_out(saved, version, reason):
     _, folder = saved
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}), encoding="utf-8")
-    with pytest.raises(ArtifactError, match=r"version 99.*train again"):
+    (folder / "manifest.json").write_bytes(seal(manifest | {"format_version": version}))
+    with pytest.raises(ArtifactError, match=reason):
         read_parts(folder)
+
+
+def test_an_altered_manifest(saved):
+    _, folder = saved
+    text = (folder / "manifest.json").read_text(encoding="utf-8")
+    (folder / "manifest.json").write_text(text.replace('"booster.txt"', '"Booster.txt"'), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"manifest.json was altered"):
+        read_parts(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret.json", "/etc/passwd", ".hidden.json", "sub/x.txt", "model.pkl"])
+def test_a_manifest_that_leads_elsewhere(saved, name):
+    """Whoever can seal a manifest still cannot have other files read, or another kind of file."""
+    _, folder = saved
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    files = manifest["files"] | {name: "0" * 64}
+    (folder / "manifest.json").write_bytes(seal({k: v for k, v in manifest.items() if k != "digest"} | {"files": files}))
+    with pytest.raises(ArtifactError, match="names files outside"):
+        read_parts(folder)
+
+
+@pytest.mark.parametrize("kept", range(4))
+def test_a_folder_copied_halfway(saved, tmp_path, kept):
+    """Files one after the other, the last cut short: refused until all of them are there."""
+    _, folder = saved
+    half = tmp_path / "half"
+    half.mkdir()
+    files = sorted(folder.iterdir())
+    for path in files[:kept]:
+        (half / path.name).write_bytes(path.read_bytes())
+    (half / files[kept].name).write_bytes(files[kept].read_bytes()[:-1])
+    with pytest.raises(ArtifactError):
+        read_parts(half)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "no JSON", '{"files": {}}'])

@@ -120,4 +120,4 @@ def test_moves_files_in_and_makes_folders_others_may_read(tmp_path):
     write_folder(tmp_path / "out", {"big.bin": tmp_path / "big.bin"})
     assert _content(tmp_path / "out") == {"big.bin": b"x"}
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
-    assert folders.__all__ == ["exclusive", "write_folder"]
+    assert folders.__all__ == ["exclusive", "staging", "write_file", "write_folder"]

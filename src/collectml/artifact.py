@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ __all__ = [
     "file_digest",
     "read_parts",
     "seal",
+    "unseal",
+    "value_digest",
     "verify_folder",
     "write_folder",
     "write_parts",
@@ -30,6 +33,7 @@ __all__ = [
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|txt|parquet)")
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,61 @@ def seal(manifest: Mapping[str, object]) -> bytes:
     """
     digest = hashlib.sha256(_canonical(manifest)).hexdigest()
     return _canonical({**manifest, "digest": digest})
+
+
+def unseal(content: bytes) -> dict[str, object]:
+    """Read what :func:`seal` wrote.
+
+    Parameters
+    ----------
+    content : bytes
+        All of it.
+
+    Returns
+    -------
+    dict
+        Without the digest.
+
+    Raises
+    ------
+    ArtifactError
+        Where a byte is missing or changed.
+
+    Examples
+    --------
+    >>> unseal(seal({"a": 1}))
+    {'a': 1}
+    """
+    try:
+        value = json.loads(content)
+        bare = {k: v for k, v in value.items() if k != "digest"}
+        whole = content == seal(bare)
+    except (ValueError, AttributeError):
+        whole, bare = False, {}
+    if not whole:
+        raise ArtifactError("it was altered or is not whole")
+    return bare
+
+
+def value_digest(value: Mapping[str, object]) -> str:
+    """Digest a JSON-able mapping in canonical form, such as a strategy's ``model_dump(mode="json")``.
+
+    Parameters
+    ----------
+    value : mapping
+        The order of keys does not count.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+
+    Examples
+    --------
+    >>> value_digest({"a": 1, "b": 2}) == value_digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(_canonical(value)).hexdigest()
 
 
 def verify_folder(folder: str | Path) -> int:
@@ -175,21 +234,10 @@ def read_parts(folder: str | Path) -> Parts:
         Naming every file that is missing or altered, or the version that does not fit.
     """
     root = Path(folder)
-    try:
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-        version, hashes = manifest["format_version"], cast("dict[str, str]", manifest["files"])
-        known = manifest["format"] == "collectml"
-    except FileNotFoundError:
-        raise ArtifactError(f"{root} is no saved model: it has no {MANIFEST}") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ArtifactError(f"{root / MANIFEST} cannot be read: the saved model is damaged") from None
-    if not known or version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{root} is of format version {version}; this collectml reads version {FORMAT_VERSION}: "
-            "use the release that wrote it, or train again"
-        )
-    missing = [name for name in hashes if not (root / name).is_file()]
-    altered = [name for name in hashes if name not in missing and file_digest(root / name) != hashes[name]]
+    hashes = _listed(root)
+    there = {p.name for p in root.iterdir()} - {MANIFEST}
+    missing = [name for name in hashes if name not in there]
+    altered = [name for name in hashes if name in there and file_digest(root / name) != hashes[name]]
     if missing or altered:
         faults = [*(f"{name} is missing" for name in missing), *(f"{name} was altered" for name in altered)]
         raise ArtifactError(f"{root} is not what was saved: {', '.join(faults)}")
@@ -203,3 +251,27 @@ def read_parts(folder: str | Path) -> Parts:
         else:
             texts[stem] = path.read_text(encoding="utf-8")
     return Parts(values, texts, tables)
+
+
+def _listed(root: Path) -> dict[str, str]:
+    """Read the manifest of a saved model: hashes by file name, all of them files of the folder itself."""
+    try:
+        content = (root / MANIFEST).read_bytes()
+        manifest = json.loads(content)
+        version, hashes, known = manifest["format_version"], manifest["files"], manifest["format"] == "collectml"
+    except FileNotFoundError:
+        raise ArtifactError(f"{root} is no saved model: it has no {MANIFEST}") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ArtifactError(f"{root / MANIFEST} cannot be read: the saved model is damaged") from None
+    if not known or not isinstance(version, int):
+        raise ArtifactError(f"{root} is no saved model of collectml")
+    if version != FORMAT_VERSION:
+        what = "a newer collectml wrote it: update, or use the release that did"
+        if version < FORMAT_VERSION:
+            what = "it is too old to be read: use the release that wrote it, or train again"
+        raise ArtifactError(f"{root} is of format version {version}; this collectml reads version {FORMAT_VERSION}; {what}")
+    if content != seal({k: v for k, v in manifest.items() if k != "digest"}):
+        raise ArtifactError(f"{root} is not what was saved: {MANIFEST} was altered")
+    if not all(_FILE.fullmatch(name) for name in hashes):
+        raise ArtifactError(f"{root} is not what was saved: {MANIFEST} names files outside of it")
+    return cast("dict[str, str]", hashes)

@@ -18,6 +18,7 @@ __all__ = [
     "ConfigurationError",
     "InfeasibleStrategyError",
     "NotFittedError",
+    "PromotionRefusedError",
     "SchemaError",
     "ServiceUnavailableError",
 ]
@@ -89,6 +90,12 @@ class ServiceUnavailableError(CollectMLError):
 
 class ArtifactError(CollectMLError):
     """A saved model that is incomplete, altered or of a format this version does not read (exit code 1)."""
+
+
+class PromotionRefusedError(CollectMLError):
+    """A model version that may not decide yet: a line for each gate that does not hold (exit code 6)."""
+
+    exit_code = 6
 
 
 class NotFittedError(CollectMLError, ValueError, AttributeError):

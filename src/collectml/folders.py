@@ -15,7 +15,7 @@ from pathlib import Path
 
 from collectml.errors import CollectMLError
 
-__all__ = ["exclusive", "staging", "write_folder"]
+__all__ = ["exclusive", "staging", "write_file", "write_folder"]
 
 AT_WORKING_DIRECTORY, EXCHANGE = -100, 2  # of renameat2
 
@@ -126,6 +126,31 @@ def write_folder(target: str | Path, files: Mapping[str, bytes | Path]) -> None:
         _force(target.parent)
     finally:
         _remove(staging)  # what was begun, or, after the exchange, what stood there before
+
+
+def write_file(target: str | Path, content: bytes) -> None:
+    """Make a file appear whole or not at all, forced to the disk.
+
+    Parameters
+    ----------
+    target : str or Path
+        The file; replaced where it exists.
+    content : bytes
+        What it holds.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.new-", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        staging = Path(name)
+        staging.chmod(0o644)
+        _force(staging)
+        staging.replace(target)
+        _force(target.parent)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _locked(lock: Path, target: Path) -> int:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from collectml.errors import ConfigurationError
+from collectml.strategy.eligibility import Expression
 from collectml.tracking import log_propensity, log_strategy, open_store, registered_folder
 
 NAME = "collectml-card_early_stage"
@@ -59,8 +60,15 @@ def plain(trained, tmp_path_factory):
     code = f"""
 import warnings; warnings.simplefilter("ignore")
 import mlflow, pandas as pd, sys
+import cloudpickle, joblib, pickle
+def refuse(*args, **kwargs):
+    raise AssertionError("a pickle was about to be read")
+kept = pickle.loads, pickle.load, pickle.Unpickler
+pickle.loads = pickle.load = cloudpickle.loads = cloudpickle.load = refuse
+pickle.Unpickler = pickle._Unpickler = type("Refused", (), {{"__init__": refuse}})
 mlflow.set_tracking_uri("sqlite:///{trained.root / "data" / "mlflow.db"}")
 model = mlflow.pyfunc.load_model("models:/{NAME}@champion")
+pickle.loads, pickle.load, pickle.Unpickler = kept  # numba keeps what it compiled as pickles: code, no model
 accounts = pd.read_parquet({str(trained.accounts)!r})
 model.predict(accounts).to_parquet({str(folder / "all.parquet")!r})
 model.predict(accounts.iloc[::-1][sorted(accounts.columns)]).to_parquet({str(folder / "reversed.parquet")!r})
@@ -112,6 +120,22 @@ def test_priced_action_is_permitted_and_best_at_the_stored_prices(plain, trained
     best = charged.max(axis="columns").to_numpy()
     own = charged.to_numpy()[range(len(at)), at]
     assert abs(best - own).max() < 1e-9
+
+
+@pytest.mark.usefixtures("store")
+def test_the_signature_names_fields_and_actions(trained):
+    import mlflow
+
+    from collectml import load
+
+    model = load(trained.model)
+    signature = mlflow.models.get_model_info(f"models:/{NAME}@champion").signature
+    names = ["account_id", *model.strategy.action_names, "priced_action", "prices_as_of"]
+    assert signature.outputs.input_names() == names
+    needed = [c.name for c in signature.inputs.inputs if c.required]
+    assert needed == ["account_id", *model.features]
+    conditions = {f for c in model.strategy.conditions for f in Expression(c.allow).fields}
+    assert {c.name for c in signature.inputs.inputs} == {*needed, *conditions}
 
 
 def test_order_of_rows_and_columns_does_not_matter(plain):

@@ -51,6 +51,11 @@ class Journal:
         """Log an event with facts about it."""
         LOGGER.log(level, event, extra={"facts": dict(facts)})
 
+    def so_far(self) -> dict[str, float]:
+        """Give counts and seconds by stage as numbers, for the batch's run."""
+        counted = {k: float(v) for k, v in self.counts.items() if isinstance(v, (int, float))}
+        return counted | {f"seconds.{stage}": spent for stage, spent in self.seconds.items()}
+
     def done(self) -> dict[str, object]:
         """End the last stage and return what was measured."""
         self._end()

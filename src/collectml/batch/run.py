@@ -24,13 +24,14 @@ from collectml.engines.ledger import Ledger
 from collectml.engines.postgres import writing
 from collectml.errors import CollectMLError, ConfigurationError, SchemaError
 from collectml.folders import exclusive, staging
-from collectml.pipeline import StrategyModel
+from collectml.pipeline import StrategyModel, load
 from collectml.policy import Assignment, StrategyTree, TreatmentPolicy
 from collectml.strategy import Strategy
+from collectml.tracking import Registered, find_model, lineage_of, tracked_delivery
 
 from .journal import Journal
 from .reading import AllowedRejects, Night, account_table, read_accounts
-from .sources import AccountSource, file_digests, load_model, parse_day, with_strategy
+from .sources import AccountSource, file_digests, parse_day, with_strategy
 from .writing import as_json, manifest_of, summary_of, tables, write_parquet, write_rows
 
 __all__ = ["BatchResult", "score_and_assign"]
@@ -60,6 +61,8 @@ class BatchResult:
         Rows, rejects, seconds by stage and peak memory in MiB: what differs from run to run and so stands in no file.
     folder : Path or None
         Where it was written; None for a dry run.
+    tracking : {"logged", "queued", "none"}
+        What became of the batch's run; ``"none"`` for a model that is not registered, and a dry run.
     """
 
     assignment: Assignment
@@ -69,6 +72,7 @@ class BatchResult:
     summary: dict[str, object]
     metrics: dict[str, object]
     folder: Path | None
+    tracking: str = "none"
 
     @property
     def rejects(self) -> pd.DataFrame:
@@ -162,7 +166,8 @@ def score_and_assign(
         calendar = None if capacity is None else validate(read_table(capacity), "capacity")
         source = AccountSource(accounts, BLOCK)
         source.check()
-        trained, folder = load_model(model)
+        folder, registered = find_model(model)
+        trained = load(folder)
         used = trained if own is None else with_strategy(trained, own, str(strategy), allow_new_holdout)
         tonight = used.strategy if calendar is None else used.strategy.with_capacity(calendar, as_of=day)
         policy = TreatmentPolicy(tonight, logged=used.logged, tree=planner)
@@ -189,20 +194,24 @@ def score_and_assign(
                 path = None if target is None else scratch / "assignments.parquet"
                 written = write_rows(assignment, night, path)
                 summary = {**summary_of(assignment, night, written), "drifted": drifted}
+                tracking = "none"
                 if target is not None:
                     digests = {n: file_digests(given) for n, given in inputs.items() if given is not None}
-                    _deliver(
+                    tracking = _deliver(
                         assignment,
                         night,
                         summary,
                         inputs={"accounts": source.digests(), **digests},
                         model=file_digest(folder / "manifest.json"),
+                        lineage=lineage_of(used, registered),
+                        registered=registered,
+                        measured=journal.so_far(),
                         scratch=scratch,
                         out=target,
                         to_table=to_table,
                     )
         metrics = journal.done()
-    return BatchResult(assignment, used, night, source, summary, metrics, target)
+    return BatchResult(assignment, used, night, source, summary, metrics, target, tracking)
 
 
 def _deliver(
@@ -212,11 +221,14 @@ def _deliver(
     *,
     inputs: dict[str, dict[str, str]],
     model: str,
+    lineage: dict[str, str],
+    registered: Registered | None,
+    measured: dict[str, float],
     scratch: Path,
     out: Path,
     to_table: str | None,
-) -> None:
-    """Make folder and, where one is given, table appear together."""
+) -> str:
+    """Make folder and, where one is given, table appear together; say what became of the batch's run."""
     files: dict[str, bytes | Path] = {
         "assignments.parquet": scratch / "assignments.parquet",
         "summary.json": as_json(summary),
@@ -225,12 +237,14 @@ def _deliver(
         files["rejects.parquet"] = scratch / "rejects.parquet"
         write_parquet(night.rejects, scratch / "rejects.parquet")
     outputs = {n: file_digest(x) if isinstance(x, Path) else hashlib.sha256(x).hexdigest() for n, x in files.items()}
-    manifest = manifest_of(assignment, summary, inputs=inputs, model=model, outputs=outputs)
+    manifest = manifest_of(assignment, summary, inputs=inputs, model=model, outputs=outputs) | {"lineage": lineage}
     batch_id = f"{summary['as_of']}-{hashlib.sha256(seal(manifest)).hexdigest()[:16]}"
     rows = _row_groups(scratch / "assignments.parquet")
+    tracked = tracked_delivery(batch_id, summary, lineage, registered, out, measured)
     # the rows are in the table but unseen until the folder stands; a failure of either undoes the rows
-    with contextlib.nullcontext() if to_table is None else writing(to_table, rows, batch_id):
-        write_folder(out, {**files, "manifest.json": seal({**manifest, "batch_id": batch_id})})
+    with tracked as state, contextlib.nullcontext() if to_table is None else writing(to_table, rows, batch_id):
+        write_folder(out, {**files, "manifest.json": seal({**manifest, "batch_id": batch_id, "tracking": state})})
+    return state
 
 
 def _drifted(night: Night, journal: Journal, *, stop: bool) -> list[str]:

@@ -19,6 +19,7 @@ from collectml.engines.postgres import describe_place, is_postgres, table_batche
 from collectml.errors import ConfigurationError
 from collectml.pipeline import StrategyModel, load
 from collectml.strategy import Strategy
+from collectml.tracking import find_model
 
 __all__ = ["AccountSource", "file_digests", "load_model", "parse_day", "with_strategy"]
 
@@ -37,16 +38,7 @@ def load_model(source: str | Path) -> tuple[StrategyModel, Path]:
     folder : Path
         Where it was read from.
     """
-    if str(source).startswith("models:"):
-        if not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/[0-9]+)", str(source), re.ASCII):
-            raise ConfigurationError(f"{source}: a registered model is written models:/NAME@ALIAS or models:/NAME/VERSION")
-        from collectml.tracking import registered_folder  # mlflow is loaded only where a registry is asked
-
-        folder = registered_folder(str(source))
-    else:
-        folder = Path(source)
-        if not folder.is_dir():
-            raise ConfigurationError(f"{folder}: no saved model there")
+    folder, _ = find_model(source)
     return load(folder), folder
 
 

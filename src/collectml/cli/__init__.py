@@ -18,7 +18,10 @@ _COMMANDS = {
     "demo": "simulate, train, evaluate, assign, report: the whole thing in one go",
     "simulate": "write a simulated portfolio with known truth",
     "train": "run an experiment file: one MLflow run, a registered version",
+    "promote": "make a registered version champion, if every gate holds",
+    "rollback": "make the previous champion champion again",
     "score-and-assign": "give every account of a snapshot its action",
+    "sync": "send the runs that waited for the tracking store",
     "frontier": "show what a tighter or looser limit would be worth",
     "tree": "distil the assignment into a few questions that people can read",
     "report": "write the committee report of a model and a snapshot",
@@ -54,7 +57,8 @@ def _group(verbose: bool) -> None:
     """Uplift-based treatment policies for collections.
 
     Exit codes: 0 done; 2 usage or configuration; 3 the data breaks its schema; 4 no assignment can satisfy the limits;
-    5 a service is unreachable; 1 anything else; 130 and 143 stopped by Ctrl-C or SIGTERM, the old output untouched.
+    5 a service is unreachable; 6 a gate refuses a promotion; 1 anything else; 130 and 143 stopped by Ctrl-C or SIGTERM, the
+    old output untouched.
     """
 
 

@@ -54,7 +54,9 @@ def play(accounts: int, out: Path, seed: int, tell: Callable[[str], None]) -> st
     result = run_experiment(experiment, progress=tell)
     if not isinstance(result, StrategyResult) or experiment.strategy is None:
         raise ConfigurationError(f"{EXPERIMENT} is no strategy experiment")
-    write_training(result, out, tell)
+    trained = write_training(result, out, tell)
+    tell("writing down the run")
+    record = log_strategy(store, experiment, result.model, out / "model", [trained, trained.with_suffix(".json")])
     tell("tonight's accounts")
     tonight = make_portfolio(accounts, random_state=seed + 1_000)
     for name, table in (("accounts", tonight.accounts), ("capacity", tonight.capacity)):
@@ -68,8 +70,6 @@ def play(accounts: int, out: Path, seed: int, tell: Callable[[str], None]) -> st
         progress=tell,
     )
     report = CommitteeReport(batch.model, batch.assignment, accounts=batch.accounts).write(out / "report.html")
-    tell("writing down the run")
-    record = log_strategy(store, experiment, result.model, out / "model", [report, report.with_suffix(".json")])
     tell("comparing with today's rules")
     worth = _against_rules(tonight, result, experiment.strategy)
     return "\n".join(

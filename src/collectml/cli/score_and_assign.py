@@ -76,3 +76,5 @@ def command(
     for fault in result.summary["drifted"]:  # type: ignore[attr-defined]
         click.echo(f"not as in training: {fault}")
     click.echo("dry run: nothing was written" if dry_run else f"written to {out}")
+    if result.tracking == "queued":
+        click.echo("the tracking store is away: send the run later by collectml sync")

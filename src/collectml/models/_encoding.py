@@ -129,6 +129,53 @@ class FeatureEncoder:
             raise _schema_error(faults)
         return out
 
+    def transform_one(self, account: Mapping[str, object]) -> NDArray[np.float64]:
+        """Encode a single account, without the cost of a frame around it.
+
+        Parameters
+        ----------
+        account : mapping of str to scalar
+            Fields by name; None and NaN are missing.
+
+        Returns
+        -------
+        ndarray of float64, shape (1, p)
+            As :meth:`transform` gives for a frame of that one row.
+
+        Raises
+        ------
+        SchemaError
+            Naming every field that is missing or of another kind than at fit.
+
+        Examples
+        --------
+        >>> encoder = FeatureEncoder().fit(pd.DataFrame({"product": ["card", "loan"], "balance": [10.0, 20.0]}))
+        >>> encoder.transform_one({"balance": 5, "product": "loan"})
+        array([[1., 5.]])
+        """
+        out = np.full((1, len(self.columns_)), np.nan)
+        faults: list[Fault] = []
+        for position, name in enumerate(self.columns_):
+            if name not in account:
+                faults.append((name, "missing column", 0, ""))
+                continue
+            value = account[name]
+            if is_missing(value):
+                continue
+            levels = self.levels_.get(name)
+            if levels is not None:
+                if levels and isinstance(levels[0], str) and not isinstance(value, str):
+                    faults.append((name, "was text at fit and is numeric now", 1, type(value).__name__))
+                elif value in levels:
+                    out[0, position] = levels.index(value)
+            elif isinstance(value, (int, float, np.number, np.bool_)):
+                out[0, position] = float(value)
+            else:
+                faults.append((name, "was numeric at fit and is text now", 1, type(value).__name__))
+        if faults:
+            raise _schema_error(faults)
+        return out
+
     def fit_transform(self, X: pd.DataFrame | NDArray[np.generic]) -> NDArray[np.float64]:
         """Learn and encode in one go."""
         return self.fit(X).transform(X)
@@ -164,6 +211,11 @@ class FeatureEncoder:
             return "was numeric at fit and is text now" if _is_categorical(column) else None
         text = any(isinstance(level, str) for level in self.levels_[name])
         return "was text at fit and is numeric now" if text and not _is_categorical(column) else None
+
+
+def is_missing(value: object) -> bool:
+    """Say whether a scalar stands for nothing: None, NaN, NaT or NA."""
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, (float, np.floating)) and value != value)
 
 
 def _matrix(X: ArrayLike) -> NDArray[np.float64]:

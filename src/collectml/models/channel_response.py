@@ -184,6 +184,20 @@ class ChannelResponseModel(BoosterModel):
             Index of X, columns ``channels_``.
         """
         encoded = self._encode(X)
+        return pd.DataFrame(self.predict_encoded(encoded, hour), index=row_index(X, len(encoded)), columns=self.channels_)
+
+    def predict_encoded(self, encoded: Floats, hour: ArrayLike | int | None = None) -> Floats:
+        """Predict as :meth:`predict_proba` does, for features already encoded.
+
+        Parameters
+        ----------
+        encoded : ndarray, shape (n, p)
+        hour : int or array-like, shape (n,), optional
+
+        Returns
+        -------
+        ndarray, shape (n, channels)
+        """
         n = len(encoded)
         if hour is not None and not any(self.hours_.values()):
             raise ConfigurationError("this model was fitted without hours; leave hour out.")
@@ -201,9 +215,10 @@ class ChannelResponseModel(BoosterModel):
             day = _typical_day(self.hours_[name])
             settings = np.array([(float(i), at) for at, _ in day])
             margins = predict_settings(self.booster_, encoded[~known], settings, raw=True, threads=thread_count(self.n_jobs))
-            for margin, (_, share) in zip(margins.T, day, strict=True):
-                out[~known, i] += share * self._calibrated(margin, i)
-        return pd.DataFrame(out, index=row_index(X, n), columns=self.channels_)
+            p = self._calibrated(margins.ravel(), i).reshape(margins.shape)
+            for at, (_, share) in enumerate(day):
+                out[~known, i] += share * p[:, at]
+        return out
 
     def best_hour(self, X: pd.DataFrame | ArrayLike, channel: str) -> pd.Series:
         """Find the hour at which each account is most likely reached on a channel.
@@ -237,7 +252,7 @@ class ChannelResponseModel(BoosterModel):
         return self._calibrated(np.asarray(self.booster_.predict(design, raw_score=True), dtype=np.float64), channel)
 
     def _calibrated(self, margin: Floats, channel: int) -> Floats:
-        p = self.calibrator_.predict(margin + logit(float(self.rates_.iloc[channel])))
+        p = self.calibrator_.predict(margin + logit(float(self.rates_.to_numpy()[channel])))
         return _shifted(p, np.full(len(p), self.shifts_[channel]))
 
     def _state(self) -> tuple[dict[str, object], dict[str, lgb.Booster]]:

@@ -163,11 +163,23 @@ class ComplaintModel(BoosterModel):
             Index of X, columns ``actions_``; strictly between 0 and 1.
         """
         encoded = self._encode(X)
+        return pd.DataFrame(self.predict_encoded(encoded), index=row_index(X, len(encoded)), columns=self.actions_)
+
+    def predict_encoded(self, encoded: Floats) -> Floats:
+        """Predict as :meth:`predict` does, for features already encoded.
+
+        Parameters
+        ----------
+        encoded : ndarray, shape (n, p)
+
+        Returns
+        -------
+        ndarray, shape (n, actions)
+        """
         proneness = np.zeros(len(encoded))
         if self.booster_ is not None:
             proneness = self.spread_ * predict_rows(self.booster_, encoded, raw=True, threads=thread_count(self.n_jobs))
-        p = expit(proneness[:, None] + self.intercepts_[None, :])
-        return pd.DataFrame(p, index=row_index(X, len(encoded)), columns=self.actions_)
+        return np.asarray(expit(proneness[:, None] + self.intercepts_[None, :]), dtype=np.float64)
 
     def _fit_proneness(self, encoded: Floats, y: Floats, offset: Floats, customer: NDArray[np.generic] | None) -> Floats:
         """Return the out-of-fold log-odds an account adds to its action's; 0 where there is too little to learn."""

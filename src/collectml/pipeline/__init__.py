@@ -5,7 +5,17 @@ single action. Model and evidence are saved together: what a committee reads is 
 """
 
 from .evidence import Evidence
-from .experiment import Experiment, PropensityResult, StrategyResult, read_experiment, run_experiment
+from .experiment import (
+    Experiment,
+    ExperimentData,
+    PropensityResult,
+    StrategyResult,
+    read_data,
+    read_experiment,
+    run_experiment,
+)
+from .price_rule import PriceRule
+from .promotion import Gate, GateRules, promotion_gates, unseen
 from .strategy_model import StrategyModel, load
 from .training import train
 from .tuning import tune
@@ -14,14 +24,21 @@ from .tuning_result import TrialRecord, TuningResult
 __all__ = [
     "Evidence",
     "Experiment",
+    "ExperimentData",
+    "Gate",
+    "GateRules",
+    "PriceRule",
     "PropensityResult",
     "StrategyModel",
     "StrategyResult",
     "TrialRecord",
     "TuningResult",
     "load",
+    "promotion_gates",
+    "read_data",
     "read_experiment",
     "run_experiment",
     "train",
     "tune",
+    "unseen",
 ]

@@ -23,7 +23,15 @@ from .training import train
 from .tuning import tune
 from .tuning_result import TuningResult
 
-__all__ = ["Experiment", "PropensityResult", "StrategyResult", "read_experiment", "run_experiment"]
+__all__ = [
+    "Experiment",
+    "ExperimentData",
+    "PropensityResult",
+    "StrategyResult",
+    "read_data",
+    "read_experiment",
+    "run_experiment",
+]
 
 _CLOSED = ConfigDict(extra="forbid", frozen=True)
 
@@ -227,13 +235,14 @@ def run_experiment(
     strategy = experiment.strategy
     if strategy is None:
         raise ConfigurationError("a strategy experiment needs a strategy")
-    log, contacts, accounts, capacity, portfolio = _read(experiment, strategy, folder)
+    data = read_data(experiment, strategy, folder)
+    log, portfolio = data.log, data.portfolio
     tuning = None if experiment.tuning is None else _tune(experiment, experiment.tuning, log, strategy, study, progress)
     model = train(
         log,
         strategy,
-        contacts=contacts,
-        accounts=accounts,
+        contacts=data.contacts,
+        accounts=data.accounts,
         truth=None if portfolio is None else portfolio.truth,
         learner=experiment.learner,
         params=None if tuning is None else tuning.params,
@@ -246,8 +255,7 @@ def run_experiment(
         model.evidence.facts["tuning"] = dict(tuning.facts())
         model.evidence.tables["tuning"] = tuning.frame()
     held_out = log.split_by_customer(experiment.test_share, random_state=experiment.seed)[1]
-    tonight = held_out.X.assign(account_id=held_out.account) if accounts is None else accounts
-    return StrategyResult(model, log, held_out, tonight, capacity, portfolio, tuning)
+    return StrategyResult(model, log, held_out, data.tonight(experiment), data.capacity, portfolio, tuning)
 
 
 def _tune(
@@ -273,16 +281,61 @@ def _tune(
     )
 
 
-def _read(
-    experiment: Experiment, strategy: Strategy, folder: Path
-) -> tuple[DecisionLog, pd.DataFrame | None, pd.DataFrame | None, pd.DataFrame | None, Portfolio | None]:
+@dataclass(frozen=True)
+class ExperimentData:
+    """What an experiment reads.
+
+    Parameters
+    ----------
+    log : DecisionLog
+        Decisions and outcomes.
+    contacts, accounts, capacity : DataFrame or None
+        Contact log, snapshot and capacity calendar, where there are any.
+    portfolio : Portfolio or None
+        The simulated world, where it was one.
+    """
+
+    log: DecisionLog
+    contacts: pd.DataFrame | None = None
+    accounts: pd.DataFrame | None = None
+    capacity: pd.DataFrame | None = None
+    portfolio: Portfolio | None = None
+
+    def tonight(self, experiment: Experiment) -> pd.DataFrame:
+        """Give the accounts a report is about: the snapshot, where there is one, else the decisions held out."""
+        if self.accounts is not None:
+            return self.accounts
+        held_out = self.log.split_by_customer(experiment.test_share, random_state=experiment.seed)[1]
+        return held_out.X.assign(account_id=held_out.account)
+
+    def as_of(self, experiment: Experiment) -> pd.Timestamp | None:
+        """Give the date of the report's decision; None where the accounts hold it."""
+        return None if "as_of" in self.tonight(experiment) else self.log.decided_at.max()
+
+
+def read_data(experiment: Experiment, strategy: Strategy, folder: Path = Path()) -> ExperimentData:
+    """Read what a strategy experiment learns from.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Names the source.
+    strategy : Strategy
+        Whose actions and commitments count.
+    folder : Path
+        Where the experiment's relative paths start.
+
+    Returns
+    -------
+    ExperimentData
+    """
     commitments = {a.name: a.commitment_days for a in strategy.actions if a.commitment_days}
     names = list(strategy.action_names)
     match experiment.data:
         case SimulatedData() as data:
             portfolio = make_portfolio(data.accounts, world=data.world, logging=data.logging, random_state=data.seed)
             log = DecisionLog(portfolio.decisions, actions=names, commitment_days=commitments)
-            return log, portfolio.contacts, portfolio.accounts, portfolio.capacity, portfolio
+            return ExperimentData(log, portfolio.contacts, portfolio.accounts, portfolio.capacity, portfolio)
         case FileData() as data:
             log = DecisionLog(
                 read_table(folder / data.decisions),
@@ -295,9 +348,9 @@ def _read(
             )
             contacts = read_table(folder / data.contacts) if data.contacts else None
             accounts = read_table(folder / data.accounts) if data.accounts else None
-            return log, contacts, accounts, None, None
+            return ExperimentData(log, contacts, accounts)
         case _:
-            return DecisionLog(hillstrom_decisions(), actions=names, horizon_days=14), None, None, None, None
+            return ExperimentData(DecisionLog(hillstrom_decisions(), actions=names, horizon_days=14))
 
 
 def _propensity(experiment: Experiment, progress: Callable[[str], None]) -> PropensityResult:

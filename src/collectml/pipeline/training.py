@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from collectml.data import DecisionLog
+from collectml.data._splits import customer_order
 from collectml.data.profile import feature_profile
 from collectml.errors import ConfigurationError, SchemaError
 from collectml.evaluation._decisions import as_accounts
@@ -171,6 +172,8 @@ def train(
         "first_decision": f"{log.decided_at.min():%Y-%m-%d}",
         "last_decision": f"{log.decided_at.max():%Y-%m-%d}",
         "digest": log.digest(),
+        # who was held out can be told in any later log of the same customers, too
+        "held_out_up_to": f"{int(customer_order(held_out.customer, seed).max()):016x}",
         **_known_when(log),
     }
     facts["settings"] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from collectml.policy import Assignment, PricedActions, TreatmentPolicy
 
 from .strategy_model import StrategyModel
 
-__all__ = ["arms_of", "value_on"]
+__all__ = ["PlanOnLog", "arms_of", "plan_on", "value_on"]
 
 ESTIMATORS = ("dr", "snips", "ips")
 FEW_ACTIONS = 4
@@ -54,11 +55,8 @@ def value_on(
         Parts of :class:`~collectml.pipeline.Evidence`.
     """
     strategy = model.strategy
-    decisions = as_accounts(held_out, accounts)
-    priced = model.price(decisions)
-    scale = len(held_out) / portfolio_rows
-    assignment = _plan(model, priced, decisions, scale, held_out.decided_at.max())
-    planned = assignment.planned()
+    plan = plan_on(held_out, model, accounts=accounts, portfolio_rows=portfolio_rows)
+    priced, assignment, policy = plan.priced, plan.assignment, plan.policy
     tables = {
         "assignment": assignment.by_action().reset_index(names="action"),
         "limits": assignment.limits(),
@@ -82,7 +80,6 @@ def value_on(
     if held_out.logging_propensity is None:
         facts["policy_value"] = {"refused": "the log holds no logging propensities"}
         return tables, facts
-    policy = _one_hot(planned, held_out)
     net, predicted = net_outcome(held_out, priced, strategy), priced.net.set_axis(held_out.X.index)[list(held_out.actions)]
     best = _best_single_action(held_out, net, strategy.control)
     baselines: dict[str, pd.DataFrame | Literal["logged"]] = {
@@ -92,8 +89,8 @@ def value_on(
         "actions at random": _at_random(policy, predicted),
     }
     if champion is not None:
-        theirs = _plan(champion, champion.price(decisions), decisions, scale, held_out.decided_at.max()).planned()
-        baselines["the champion"] = _one_hot(theirs, held_out)
+        theirs = plan_on(held_out, champion, accounts=accounts, portfolio_rows=portfolio_rows)
+        baselines["the champion"] = theirs.policy
     if len(held_out.actions) <= FEW_ACTIONS:  # a trial of a few arms: the policy against each of them
         others = (a for a in held_out.actions if a not in {strategy.control, best})
         baselines |= {f"{a} for all": constant_policy(held_out, a) for a in others}
@@ -114,18 +111,54 @@ def value_on(
     return tables, facts
 
 
+@dataclass(frozen=True)
+class PlanOnLog:
+    """What a model would have done with logged decisions.
+
+    Parameters
+    ----------
+    priced : PricedActions
+        Its prices of every action.
+    assignment : Assignment
+        Its plan within the limits of the decisions' share.
+    policy : DataFrame, decisions × actions
+        1 at the action it plans.
+    """
+
+    priced: PricedActions
+    assignment: Assignment
+    policy: pd.DataFrame
+
+
+def plan_on(log: DecisionLog, model: StrategyModel, *, accounts: pd.DataFrame | None, portfolio_rows: int) -> PlanOnLog:
+    """Plan logged decisions anew, under the limits of their share of the portfolio.
+
+    Parameters
+    ----------
+    log : DecisionLog
+        Decisions the model has not seen.
+    model : StrategyModel
+        Whose plan it is.
+    accounts : DataFrame, optional
+        Fields for the conditions, by ``account_id``.
+    portfolio_rows : int
+        Decisions the limits were written for.
+
+    Returns
+    -------
+    PlanOnLog
+    """
+    decisions = as_accounts(log, accounts)
+    priced = model.price(decisions)
+    scaled = model.strategy.without_randomisation().scaled(len(log) / portfolio_rows)
+    assignment = TreatmentPolicy(scaled, logged=model.logged).assign(priced, decisions, as_of=log.decided_at.max())
+    return PlanOnLog(priced, assignment, _one_hot(assignment.planned(), log))
+
+
 def _at_random(policy: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
     """Give every action that there is evidence for the same probability."""
     known = predicted.notna().all().astype(float)
     return policy * 0 + known / known.sum()
-
-
-def _plan(
-    model: StrategyModel, priced: PricedActions, decisions: pd.DataFrame, scale: float, day: pd.Timestamp
-) -> Assignment:
-    """Plan for the held-out decisions: no draw, and limits scaled to their share."""
-    scaled = model.strategy.without_randomisation().scaled(scale)
-    return TreatmentPolicy(scaled, logged=model.logged).assign(priced, decisions, as_of=day)
 
 
 def arms_of(log: DecisionLog, net: pd.Series) -> pd.DataFrame:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from collectml.errors import ConfigurationError, SchemaError
 from collectml.strategy import Strategy
 
 from .caution import cautious
 
-__all__ = ["PricedActions", "price_actions"]
+__all__ = ["PricedActions", "price_actions", "price_arrays"]
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -112,27 +116,50 @@ def price_actions(
                 f"strategy {strategy.name!r} asks for caution ({caution.method}), but there are no standard errors of effects"
             )
         recovered = cautious(recovered, standard_errors, caution, control=strategy.control)
-    n, index, names = len(recovered), recovered.index, list(strategy.action_names)
-    cost, minutes, complaint = (np.zeros((n, len(names))) for _ in range(3))
+    index, names = recovered.index, list(strategy.action_names)
+    matched, told = _columns(reach, index), _columns(complaints, index)
+    parts = price_arrays(strategy, recovered.to_numpy(dtype=float), reach=matched, complaints=told)
+    net, cost, minutes, complaint = (pd.DataFrame(m, index=index, columns=names) for m in parts)
+    return PricedActions(net, recovered, cost, minutes, complaint)
+
+
+def _columns(frame: pd.DataFrame | None, index: pd.Index) -> dict[str, Floats]:
+    """Take a frame apart into columns that follow an index."""
+    if frame is None:
+        return {}
+    return {str(c): frame[c].reindex(index).to_numpy(dtype=np.float64) for c in frame.columns}
+
+
+def price_arrays(
+    strategy: Strategy, recovered: Floats, *, reach: Mapping[str, Floats], complaints: Mapping[str, Floats]
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Price every action for every account, on plain arrays (see :func:`price_actions`).
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Unit costs, minutes and the prices of outcomes.
+    recovered : ndarray, shape (n, A)
+        Expected recovered money under each action, in the strategy's order.
+    reach : mapping of str to ndarray, shape (n,)
+        By channel, the probability that one attempt reaches the customer.
+    complaints : mapping of str to ndarray, shape (n,)
+        By action, the probability of a complaint.
+
+    Returns
+    -------
+    net, cost, minutes, complaints : ndarray, shape (n, A)
+    """
+    n = len(recovered)
+    cost, minutes, complaint = (np.zeros(recovered.shape) for _ in range(3))
     for j, action in enumerate(strategy.actions):
         if action.channel is not None:
-            p = _reach(action.channel, action.stated_reach, reach, index)
+            # one attempt is made and lands where nothing is known of the channel: letters, texts
+            stated = np.full(n, 1.0 if action.stated_reach is None else action.stated_reach)
+            p = reach.get(action.channel, stated)
             attempts = action.expected_attempts(p)
             minutes[:, j] = attempts * action.attempt_minutes + action.conversation_probability(p) * action.talk_minutes
             cost[:, j] = attempts * action.unit_cost + minutes[:, j] * strategy.objective.cost_of_agent_minute
-        if complaints is not None and action.name in complaints.columns:
-            complaint[:, j] = complaints[action.name].reindex(index)
-        else:
-            complaint[:, j] = action.stated_complaint_rate
-    worth = recovered.to_numpy(dtype=float) * strategy.objective.value_of_recovered
-    net = worth - cost - complaint * strategy.objective.cost_of_complaint
-    frames = (pd.DataFrame(m, index=index, columns=names) for m in (net, cost, minutes, complaint))
-    net_frame, cost_frame, minutes_frame, complaint_frame = frames
-    return PricedActions(net_frame, recovered, cost_frame, minutes_frame, complaint_frame)
-
-
-def _reach(channel: str, stated: float | None, reach: pd.DataFrame | None, index: pd.Index) -> np.ndarray:
-    if reach is not None and channel in reach.columns:
-        return reach[channel].reindex(index).to_numpy(dtype=float)
-    # one attempt is made and lands where nothing is known of the channel: letters, texts
-    return np.full(len(index), 1.0 if stated is None else stated)
+        complaint[:, j] = complaints.get(action.name, action.stated_complaint_rate)
+    worth = recovered * strategy.objective.value_of_recovered
+    return worth - cost - complaint * strategy.objective.cost_of_complaint, cost, minutes, complaint

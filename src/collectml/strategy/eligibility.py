@@ -8,10 +8,12 @@ it, denies.
 from __future__ import annotations
 
 import ast
+import datetime
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from collectml.errors import ConfigurationError
 
-__all__ = ["Expression"]
+__all__ = ["Expression", "OneAccount"]
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 40
@@ -43,7 +45,12 @@ _ALLOWED = (
     *(ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.In, ast.NotIn, *_COMPARE, *_ARITHMETIC),
 )
 
+Accounts: TypeAlias = "pd.DataFrame | OneAccount"
 Kind = Literal["bool", "number", "text", "date"]
+
+
+_KNOWN = np.array([True])
+_KNOWN.setflags(write=False)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class Expression:
         nodes = [n for n in ast.walk(_parse(self.source)) if isinstance(n, ast.Name)]
         return tuple(dict.fromkeys(n.id for n in sorted(nodes, key=lambda n: (n.lineno, n.col_offset))))
 
-    def missing_fields(self, accounts: pd.DataFrame) -> tuple[str, ...]:
+    def missing_fields(self, accounts: Accounts) -> tuple[str, ...]:
         """Name the fields the condition reads that the frame does not have.
 
         Parameters
@@ -109,12 +116,12 @@ class Expression:
         """
         return tuple(f for f in self.fields if f not in accounts.columns)
 
-    def allows(self, accounts: pd.DataFrame) -> NDArray[np.bool_]:
+    def allows(self, accounts: Accounts) -> NDArray[np.bool_]:
         """Say for each account whether the condition is known to be true.
 
         Parameters
         ----------
-        accounts : DataFrame, n rows
+        accounts : DataFrame, n rows, or OneAccount
             Account snapshot.
 
         Returns
@@ -127,7 +134,9 @@ class Expression:
             Where kinds do not fit, such as text compared with a number.
         """
         true, _ = _truth(_evaluate(_parse(self.source), accounts, self.source), self.source)
-        return np.broadcast_to(true, (len(accounts),)).copy()
+        out = np.empty(len(accounts), dtype=bool)
+        out[...] = true
+        return out
 
 
 def _depth(node: ast.AST) -> int:
@@ -140,6 +149,7 @@ def _depth(node: ast.AST) -> int:
     return deepest
 
 
+@lru_cache(maxsize=4_096)
 def _parse(source: str) -> ast.expr:
     if not source.strip() or len(source) > MAX_LENGTH:
         raise ConfigurationError(f"a condition needs between 1 and {MAX_LENGTH:,} characters, got {len(source):,}")
@@ -162,7 +172,51 @@ def _parse(source: str) -> ast.expr:
     return tree.body
 
 
-def _column(name: str, accounts: pd.DataFrame) -> _Value:
+class OneAccount:
+    """A single account as conditions read it, without the cost of a frame around it.
+
+    Parameters
+    ----------
+    fields : mapping of str to scalar
+        By name; None and NaN are missing.
+
+    Examples
+    --------
+    >>> Expression("balance > 50 and not dispute").allows(OneAccount({"balance": 900, "dispute": False})).tolist()
+    [True]
+    """
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._fields = fields
+
+    def __len__(self) -> int:
+        return 1
+
+    @property
+    def columns(self) -> Collection[str]:
+        """Names of the fields."""
+        return self._fields.keys()
+
+    def __getitem__(self, name: str) -> pd.Series:
+        return pd.Series([self._fields[name]], name=name)
+
+    def value(self, name: str) -> _Value:
+        """Read one field as a condition does; a missing one is unknown."""
+        value = self._fields.get(name)
+        if isinstance(value, (bool, np.bool_)):
+            return _Value(np.array([bool(value)]), _KNOWN, "bool")
+        if isinstance(value, str):
+            return _Value(np.array([value], dtype=object), _KNOWN, "text")
+        if isinstance(value, (int, float, np.number)) and value == value:
+            return _Value(np.array([float(value)]), _KNOWN, "number")
+        if isinstance(value, (datetime.date, np.datetime64)) and value == value:
+            return _Value(np.array([np.datetime64(value)]), _KNOWN, "date")
+        return _Value(~_KNOWN, ~_KNOWN, "bool")
+
+
+def _column(name: str, accounts: Accounts) -> _Value:
+    if isinstance(accounts, OneAccount):
+        return accounts.value(name)
     if name not in accounts.columns:
         return _Value(np.zeros(len(accounts), dtype=bool), np.zeros(len(accounts), dtype=bool), "bool")
     series = accounts[name]
@@ -217,7 +271,7 @@ def _compare(op: ast.cmpop, left: _Value, right: _Value, source: str) -> _Value:
     return _Value(np.asarray(result, dtype=bool), known, "bool")
 
 
-def _member(op: ast.cmpop, left: _Value, options: ast.expr, accounts: pd.DataFrame, source: str) -> _Value:
+def _member(op: ast.cmpop, left: _Value, options: ast.expr, accounts: Accounts, source: str) -> _Value:
     if not isinstance(options, (ast.List, ast.Tuple)):
         raise ConfigurationError(f"condition {source!r}: 'in' needs a list such as ['A', 'B']")
     found = np.zeros(np.shape(left.data), dtype=bool)
@@ -226,7 +280,7 @@ def _member(op: ast.cmpop, left: _Value, options: ast.expr, accounts: pd.DataFra
     return _Value(~found if isinstance(op, ast.NotIn) else found, left.known, "bool")
 
 
-def _comparison(node: ast.Compare, accounts: pd.DataFrame, source: str) -> _Value:
+def _comparison(node: ast.Compare, accounts: Accounts, source: str) -> _Value:
     left = _evaluate(node.left, accounts, source)
     total = _Value(True, True, "bool")
     for op, right_node in zip(node.ops, node.comparators, strict=True):
@@ -244,8 +298,7 @@ def _truth(value: _Value, source: str) -> tuple[NDArray[np.bool_], NDArray[np.bo
     if value.kind not in ("bool", "number"):
         raise ConfigurationError(f"condition {source!r} uses {value.kind} as a yes-or-no: compare it with something")
     known = np.asarray(value.known)
-    with np.errstate(invalid="ignore"):
-        data = np.asarray(value.data != 0)
+    data = np.asarray(value.data != 0)
     return data & known, ~data & known
 
 
@@ -261,7 +314,7 @@ def _or(left: _Value, right: _Value, source: str) -> _Value:
     return _Value(true, true | false, "bool")
 
 
-def _arithmetic(node: ast.BinOp, accounts: pd.DataFrame, source: str) -> _Value:
+def _arithmetic(node: ast.BinOp, accounts: Accounts, source: str) -> _Value:
     left, right = _evaluate(node.left, accounts, source), _evaluate(node.right, accounts, source)
     for side in (left, right):
         if side.kind not in ("number", "bool"):
@@ -271,7 +324,7 @@ def _arithmetic(node: ast.BinOp, accounts: pd.DataFrame, source: str) -> _Value:
     return _Value(data, np.asarray(left.known) & np.asarray(right.known) & np.isfinite(data), "number")
 
 
-def _evaluate(node: ast.expr, accounts: pd.DataFrame, source: str) -> _Value:
+def _evaluate(node: ast.expr, accounts: Accounts, source: str) -> _Value:
     match node:
         case ast.Constant():
             assert isinstance(node.value, (bool, int, float, str))  # noqa: S101  (_parse let nothing else through)

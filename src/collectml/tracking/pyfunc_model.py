@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 
 
@@ -18,9 +17,11 @@ class PricedStrategy(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow
 
     def load_context(self, context: Any) -> None:
         """Load the saved model."""
-        from collectml.pipeline import load
+        from collectml.pipeline import PriceRule, load
+        from collectml.tracking.serving import keep_rows_private
 
-        self.model = load(context.artifacts["model"])
+        keep_rows_private()
+        self.rule = PriceRule(load(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Value every action for every account.
@@ -40,28 +41,16 @@ class PricedStrategy(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow
             ``account_id``; a column of net value for each action; ``priced_action``: the permitted action worth most after
             usage is charged at the stored shadow prices; ``prices_as_of``: the date of those prices.
         """
-        from collectml.strategy import permissions
+        from collectml.errors import CollectMLError
+        from collectml.tracking.serving import RequestRefused
 
-        model, strategy = self.model, self.model.strategy
-        priced = model.price(model_input)
-        net = priced.net.to_numpy(dtype=float)
-        unsupported = [a for a in strategy.action_names if model.logged.get(a, 0) < strategy.min_logged]
-        allowed = permissions(strategy, model_input, unsupported=unsupported).allowed & np.isfinite(net)
-        allowed[:, 0] = True
-        charged = np.where(allowed, net, -np.inf)
-        prices: Any = model.evidence.facts.get("prices", {})
-        quantities = {k: f.to_numpy(dtype=float) for k, f in priced.quantities().items()}
-        for limit in strategy.limits:
-            price = float(prices.get("by_limit", {}).get(limit.name, 0.0))
-            if price:
-                compiled = limit.compile(actions=strategy.actions, quantities=quantities, accounts=model_input)
-                exchange = prices.get("exchange", {}).get(limit.name)
-                usage = compiled.usage if compiled.ratio is None else compiled.ratio.usage(exchange)
-                charged = charged - price * np.broadcast_to(usage, charged.shape)
-        out = priced.net.reset_index(names="account_id")
-        out["priced_action"] = np.array(strategy.action_names, dtype=object)[charged.argmax(axis=1)]
-        out["prices_as_of"] = str(prices.get("as_of", ""))
-        return out
+        try:
+            if len(model_input) == 1:  # a third of the time an account alone takes is frames
+                account = {str(k): v for k, v in model_input.to_dict("records")[0].items()}
+                return pd.DataFrame([self.rule.apply_one(account)])
+            return self.rule.apply(model_input)
+        except CollectMLError as error:
+            raise RequestRefused(str(error).splitlines()[0]) from None
 
 
 mlflow.models.set_model(PricedStrategy())

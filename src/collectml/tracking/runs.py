@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from collectml import __version__
+from collectml.artifact import file_digest, value_digest
 from collectml.pipeline import Experiment, PropensityResult, StrategyModel
 from collectml.reports import inert_csv, payload_digest
 
+from .signature import signature_of
 from .store import Store, mlflow_quiet
 
 __all__ = ["RunRecord", "commit_of_folder", "log_propensity", "log_strategy"]
@@ -71,10 +73,17 @@ def log_strategy(
         # a digest kept elsewhere than the report is what makes it worth something
         payloads = [json.loads(p.read_text(encoding="utf-8")) for p in artifacts if p.suffix == ".json"]
         anchored = {"report_payload_sha256": payload_digest(payloads[0])} if payloads else {}
-        run = _start(store, experiment, model.evidence.metrics(), {"data_digest": digest, **anchored})
+        lineage = {
+            "data_digest": digest,
+            "model_sha256": file_digest(folder / "manifest.json"),
+            "strategy_sha256": value_digest(model.strategy.model_dump(mode="json")),
+            **anchored,
+        }
+        run = _start(store, experiment, model.evidence.metrics(), lineage)
         with mlflow.start_run(run_id=run):
             mlflow.log_input(_dataset(digest, len(model.features)), context="training")
             mlflow.log_dict(model.strategy.model_dump(mode="json"), "strategy.json")
+            mlflow.log_dict(experiment.model_dump(mode="json"), "experiment.json")
             for name, table in model.evidence.tables.items():
                 if name == "scores":  # row by row: stays with the model
                     continue
@@ -85,12 +94,13 @@ def log_strategy(
                 name="strategy",
                 python_model=str(Path(__file__).with_name("pyfunc_model.py")),
                 artifacts={"model": str(folder)},
+                signature=signature_of(model),
                 # the package itself, and what it runs on; given, so that MLflow need not guess by importing
                 pip_requirements=[f"collectml=={__version__}", *_pinned()],
                 metadata={"limits_enforced": False, "randomised": False, "note": "values and priced_action only"},
                 registered_model_name=store.model_name(experiment.name),
             )
-        return _with_alias(store, experiment, run, str(info.registered_model_version))
+        return _with_alias(store, experiment, run, str(info.registered_model_version), lineage)
 
 
 def log_propensity(store: Store, experiment: Experiment, result: PropensityResult) -> RunRecord:
@@ -158,8 +168,10 @@ def _dataset(digest: str, n_features: int) -> Any:
     )
 
 
-def _with_alias(store: Store, experiment: Experiment, run: str, version: str) -> RunRecord:
+def _with_alias(store: Store, experiment: Experiment, run: str, version: str, lineage: Mapping[str, str]) -> RunRecord:
     name, aliases = store.model_name(experiment.name), store.config.aliases
+    for key, value in {**lineage, "gates": "not run"}.items():
+        store.client.set_model_version_tag(name, version, key, value)
     held = store.client.get_registered_model(name).aliases
     alias = aliases.later if aliases.first in held else aliases.first
     store.client.set_registered_model_alias(name, alias, version)

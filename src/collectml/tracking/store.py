@@ -6,18 +6,22 @@ import contextlib
 import io
 import os
 import re
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from collectml.errors import ConfigurationError, ServiceUnavailableError
+from collectml.pipeline import GateRules
 from collectml.strategy.reading import parse, read_yaml
 
-__all__ = ["Store", "TrackingConfig", "mlflow_quiet", "open_store", "registered_folder"]
+__all__ = ["Store", "TrackingConfig", "asking", "mlflow_quiet", "open_store", "read_config", "sent_once", "within"]
+
+T = TypeVar("T")
 
 # set before mlflow is imported: no telemetry, and an absent server is a word within seconds, not after four minutes
 _ENVIRONMENT = {
@@ -25,6 +29,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",  # a server may ask for an hour
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -38,6 +43,7 @@ class Aliases(BaseModel):
 
     first: str = "champion"
     later: str = "challenger"
+    previous: str = "previous"
 
 
 class TrackingConfig(BaseModel):
@@ -54,7 +60,13 @@ class TrackingConfig(BaseModel):
     registered_model_prefix : str
         What registered models' names begin with.
     aliases : Aliases
-        Of the first version, and of later ones.
+        Of the first version, of later ones, and of the champion before the present one.
+    gates : GateRules
+        How strict the gates of a promotion are.
+    local : str
+        Folder for the models a batch has used and for runs that wait to be sent.
+    patience_seconds : float
+        How long a batch waits for the tracking store, all retries together, each time it needs it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +76,9 @@ class TrackingConfig(BaseModel):
     experiment: str = "collectml"
     registered_model_prefix: str = "collectml-"
     aliases: Aliases = Aliases()
+    gates: GateRules = GateRules()
+    local: str = "data/tracking"
+    patience_seconds: float = Field(default=30.0, gt=0, le=600)
 
 
 @dataclass(frozen=True)
@@ -80,12 +95,15 @@ class Store:
         MLflow's id of the experiment.
     client : mlflow.MlflowClient
         Bound to the URI.
+    local : Path
+        Folder for cached models and queued runs.
     """
 
     config: TrackingConfig
     uri: str
     experiment_id: str
     client: Any
+    local: Path
 
     def model_name(self, experiment: str) -> str:
         """Name the registered model of an experiment.
@@ -105,9 +123,118 @@ class Store:
 @contextlib.contextmanager
 def mlflow_quiet() -> Iterator[None]:
     """Keep MLflow's own talk (deprecations inside it, hints about types, who registered what) from the person running a job."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # what follows belongs to the process: whoever waits for this thread has seen to it
+        return
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def asking(uri: str, missing: str | None = None) -> Iterator[None]:
+    """Turn what MLflow raises into an error a person can act on.
+
+    Parameters
+    ----------
+    uri : str
+        Tracking URI.
+    missing : str, optional
+        What to say where the thing asked for does not exist.
+
+    Raises
+    ------
+    ConfigurationError
+        Where it does not exist.
+    ServiceUnavailableError
+        Where the store does not answer as it should.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        code = getattr(error, "error_code", "")
+        if missing is not None and code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise ConfigurationError(missing) from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ServiceUnavailableError(_without_secrets(f"the tracking store {uri} cannot be used: {reason}")[:300]) from None
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """Ask something of the tracking store, and give up after a time, however it keeps one waiting.
+
+    Parameters
+    ----------
+    seconds : float
+        The time. Timeouts of requests start anew with every request and every byte; this one does not.
+    ask : callable
+        Runs in a thread that is left behind where it takes longer; so what it does must bear being done later, or twice.
+
+    Returns
+    -------
+    object
+        What ``ask`` returns.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        Where there is no answer in time.
+
+    Examples
+    --------
+    >>> within(5, lambda: 1 + 1)
+    2
+    """
+    answer: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            answer.append(ask())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    with mlflow_quiet():
+        thread.start()
+        thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not answer:
+        raise ServiceUnavailableError(f"the tracking store did not answer within {seconds:g} seconds")
+    return answer[0]
+
+
+@contextlib.contextmanager
+def sent_once() -> Iterator[None]:
+    """Send no request a second time: an answer that was lost is no proof that nothing was done."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+
+
+def read_config(config_file: str | Path = "mlflow.yaml") -> tuple[TrackingConfig, Path]:
+    """Read ``mlflow.yaml``.
+
+    Parameters
+    ----------
+    config_file : str or Path
+        Defaults count where there is none.
+
+    Returns
+    -------
+    config : TrackingConfig
+    local : Path
+        Folder for cached models and queued runs.
+    """
+    path = Path(config_file)
+    config = parse(TrackingConfig, read_yaml(path), source=str(path)) if path.is_file() else TrackingConfig()
+    return config, path.resolve().parent / config.local
 
 
 def open_store(config_file: str | Path = "mlflow.yaml") -> Store:
@@ -127,74 +254,33 @@ def open_store(config_file: str | Path = "mlflow.yaml") -> Store:
     ServiceUnavailableError
         Where a tracking server or database does not answer.
     """
-    path = Path(config_file)
-    config = parse(TrackingConfig, read_yaml(path), source=str(path)) if path.is_file() else TrackingConfig()
-    root = path.resolve().parent
+    config, local = read_config(config_file)
+    root = Path(config_file).resolve().parent
     uri = os.environ.get("MLFLOW_TRACKING_URI") or _absolute_sqlite(config.tracking_uri, root)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with mlflow_quiet():
+    with mlflow_quiet(), asking(uri):
         import mlflow
-        from mlflow.exceptions import MlflowException
 
-        try:
-            if uri.startswith("sqlite:///"):
-                Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            named = os.environ.get("MLFLOW_TRACKING_URI")
-            mlflow.set_tracking_uri(uri)
-            mlflow.set_registry_uri(uri)
-            if named is None:  # mlflow sets it for child processes; here it would outrank the next store's own file
-                os.environ.pop("MLFLOW_TRACKING_URI", None)
-            client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-            found = client.get_experiment_by_name(config.experiment)
-            if found is not None:
-                return Store(config, uri, str(found.experiment_id), client)
-            location = config.artifact_location
-            if "://" not in location:
-                location = (root / location).resolve().as_uri()
-            remote = not uri.startswith("sqlite:///")  # a server knows better where its artifacts go
-            made = client.create_experiment(config.experiment, artifact_location=None if remote else location)
-            return Store(config, uri, str(made), client)
-        except (MlflowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ServiceUnavailableError(
-                _without_secrets(f"the tracking store {uri} cannot be used: {reason}")[:300]
-            ) from None
-
-
-def registered_folder(model_uri: str, config_file: str | Path = "mlflow.yaml") -> Path:
-    """Fetch the saved model of a registered version.
-
-    Parameters
-    ----------
-    model_uri : str
-        Such as ``models:/collectml-card_early_stage@champion``.
-    config_file : str or Path
-        ``mlflow.yaml``.
-
-    Returns
-    -------
-    Path
-        Folder that :func:`collectml.load` reads.
-
-    Raises
-    ------
-    ConfigurationError
-        Where there is no such version.
-    """
-    open_store(config_file)
-    with mlflow_quiet():
-        import mlflow
-        from mlflow.exceptions import MlflowException
-
-        try:
-            local = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
-        except MlflowException as error:
-            raise ConfigurationError(f"{model_uri}: {_without_secrets(str(error).splitlines()[0])[:160]}") from None
-    folder = local / "artifacts" / "model"
-    if not folder.is_dir():
-        raise ConfigurationError(f"{model_uri} is no collectml strategy model")
-    return folder
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        named = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        for name in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} - named:
+            os.environ.pop(
+                name, None
+            )  # mlflow sets them for child processes; here they would outrank the next store's own file
+        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        found = client.get_experiment_by_name(config.experiment)
+        if found is not None:
+            return Store(config, uri, str(found.experiment_id), client, local)
+        location = config.artifact_location
+        if "://" not in location:
+            location = (root / location).resolve().as_uri()
+        remote = not uri.startswith("sqlite:///")  # a server knows better where its artifacts go
+        made = client.create_experiment(config.experiment, artifact_location=None if remote else location)
+        return Store(config, uri, str(made), client, local)
 
 
 def _absolute_sqlite(uri: str, root: Path) -> str:
