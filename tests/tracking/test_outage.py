@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,10 +17,10 @@ import pandas as pd
 import pytest
 
 from collectml.errors import ServiceUnavailableError
-from collectml.tracking import BatchRecord, delivery, open_store, registered_model
+from collectml.tracking import BatchRecord, delivery, registered_model
 
-NAME = "collectml-card_early_stage"
-CHAMPION = f"models:/{NAME}@champion"
+from .nights import CHAMPION, NAME, command_of, manifest_of, runs_of
+
 PATIENCE = 1.5
 
 
@@ -43,19 +42,6 @@ def here(folder, monkeypatch) -> Path:
     return folder
 
 
-def _words(out: object, day: str, model: str = CHAMPION) -> list[object]:
-    return ["score-and-assign", "--accounts", "accounts.parquet", "--out", out, "--as-of", day, "--model", model]
-
-
-def _manifest(out: Path) -> dict[str, object]:
-    return json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-
-
-def _runs(batch_id: object) -> list[object]:
-    store = open_store()
-    return store.client.search_runs([store.experiment_id], f"tags.`collectml.batch_id` = '{batch_id}'")
-
-
 def _queue(here: Path) -> list[str]:
     queue = here / "data" / "tracking" / "queue"
     return sorted(p.name for p in queue.iterdir()) if queue.is_dir() else []
@@ -66,7 +52,7 @@ def cached(here, run):
     """One night while all is well."""
     with_patience = here / "mlflow.yaml"
     with_patience.write_text("patience_seconds: 60\n", encoding="utf-8")
-    done = run(*_words("first", "2026-06-30"))
+    done = run(*command_of("first", "2026-06-30"))
     with_patience.write_text(f"patience_seconds: {PATIENCE}\n", encoding="utf-8")
     assert (done.code, done.err) == (0, "")
     return here
@@ -143,11 +129,11 @@ def test_a_night_without_the_store_delivers_and_its_run_arrives_once(cached, mon
     day = "2026-07-01"
     server = _Server("silent")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    done = run(*_words("night", day))
+    done = run(*command_of("night", day))
     server.close()
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith("the tracking store is away: send the run later by collectml sync\n")
-    manifest = _manifest(cached / "night")
+    manifest = manifest_of(cached / "night")
     assert manifest["tracking"] == "queued"
     assert manifest["lineage"]["version"] == "1"
     batch_id = manifest["batch_id"]
@@ -163,22 +149,22 @@ def test_a_night_without_the_store_delivers_and_its_run_arrives_once(cached, mon
     assert _queue(cached) == []
     entry.write_bytes(kept)  # as if killed after sending and before taking it off the queue
     assert run("sync").out == "1 runs sent\n"
-    (found,) = _runs(batch_id)
+    (found,) = runs_of(batch_id)
     assert found.info.status == "FINISHED"
     assert found.data.metrics["accounts"] == 300
     assert found.data.params["as_of"] == day
     assert found.data.tags["collectml.run_id"] == manifest["lineage"]["run_id"]
     # the night is what it would have been
-    again = run(*_words("again", day))
-    assert (again.code, _manifest(cached / "again")["tracking"]) == (0, "logged")
-    assert _manifest(cached / "again")["batch_id"] == batch_id
+    again = run(*command_of("again", day))
+    assert (again.code, manifest_of(cached / "again")["tracking"]) == (0, "logged")
+    assert manifest_of(cached / "again")["batch_id"] == batch_id
     assert (cached / "again" / "assignments.parquet").read_bytes() == (cached / "night" / "assignments.parquet").read_bytes()
-    assert len(_runs(batch_id)) == 1
+    assert len(runs_of(batch_id)) == 1
 
 
 def test_no_account_waits_in_the_queue(cached, monkeypatch, run):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert run(*_words("private", "2026-07-02")).code == 0
+    assert run(*command_of("private", "2026-07-02")).code == 0
     (name,) = _queue(cached)
     text = (cached / "data" / "tracking" / "queue" / name).read_text(encoding="utf-8")
     ids = pd.read_parquet(cached / "accounts.parquet")["account_id"].astype(str)
@@ -189,7 +175,7 @@ def test_no_account_waits_in_the_queue(cached, monkeypatch, run):
 
 def test_a_damaged_entry_is_named_and_the_others_are_sent(cached, monkeypatch, run):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert run(*_words("damaged", "2026-07-03")).code == 0
+    assert run(*command_of("damaged", "2026-07-03")).code == 0
     (name,) = _queue(cached)
     entry = cached / "data" / "tracking" / "queue" / name
     half = entry.with_name("0000-half.json")
@@ -230,7 +216,7 @@ def test_a_batch_killed_around_its_delivery(cached, run, moment, sent):
     said = run("sync")
     assert (said.code, said.out.splitlines()[0]) == (0, f"{sent} runs sent")
     assert _queue(cached) == []
-    assert len(_runs(f"killed-{moment}")) == sent
+    assert len(runs_of(f"killed-{moment}")) == sent
 
 
 @pytest.mark.parametrize("reached", [True, False])
@@ -249,14 +235,14 @@ def test_a_batch_that_fails_leaves_no_entry(cached, monkeypatch, reached):
         deliver()
     assert _queue(cached) == []
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert [r.info.status for r in _runs(name)] == (["FAILED"] if reached else [])
+    assert [r.info.status for r in runs_of(name)] == (["FAILED"] if reached else [])
 
 
 def test_without_a_cached_champion_nothing_is_written(here, tmp_path, trained, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     shutil.copy(here / "accounts.parquet", tmp_path / "accounts.parquet")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    done = run(*_words("out", "2026-07-05"))
+    done = run(*command_of("out", "2026-07-05"))
     assert (done.code, len(done.err.splitlines())) == (5, 1)
     assert "no model is kept here" in done.err
     assert not (tmp_path / "out").exists()
@@ -267,7 +253,7 @@ def test_a_cache_somebody_changed_is_refused(cached, monkeypatch, run):
     kept = booster.read_bytes()
     booster.write_bytes(kept.replace(b"tree", b"Tree", 1))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    done = run(*_words("changed", "2026-07-06"))
+    done = run(*command_of("changed", "2026-07-06"))
     assert (done.code, len(done.err.splitlines())) == (1, 1)
     assert "is not the model that was cached" in done.err
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -276,6 +262,6 @@ def test_a_cache_somebody_changed_is_refused(cached, monkeypatch, run):
 
 
 def test_what_the_registry_denies_is_not_an_outage(cached, run):
-    done = run(*_words("denied", "2026-07-07", f"models:/{NAME}@nobody"))
+    done = run(*command_of("denied", "2026-07-07", f"models:/{NAME}@nobody"))
     assert (done.code, done.err) == (2, f"error: models:/{NAME}@nobody: there is no such version\n")
-    assert run(*_words("denied", "2026-07-07", "models:/")).code == 2
+    assert run(*command_of("denied", "2026-07-07", "models:/")).code == 2

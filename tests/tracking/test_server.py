@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -22,11 +21,10 @@ import collectml as cm
 from collectml.pipeline import read_experiment
 from collectml.tracking import log_strategy, open_store, registered_model
 
+from .nights import CHAMPION, NAME, command_of, manifest_of, runs_of
+
 pytestmark = pytest.mark.slow  # a server takes half a minute to come up on two shared cores
 pytest.importorskip("psycopg")
-
-NAME = "collectml-card_early_stage"
-CHAMPION = f"models:/{NAME}@champion"
 
 
 class Server:
@@ -88,19 +86,6 @@ def here(folder, server, monkeypatch) -> Path:
     return folder
 
 
-def _words(out: object, day: str) -> list[object]:
-    return ["score-and-assign", "--accounts", "accounts.parquet", "--out", out, "--as-of", day, "--model", CHAMPION]
-
-
-def _manifest(out: Path) -> dict[str, object]:
-    return json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-
-
-def _runs(batch_id: object) -> list[object]:
-    store = open_store()
-    return store.client.search_runs([store.experiment_id], f"tags.`collectml.batch_id` = '{batch_id}'")
-
-
 def _aliases() -> dict[str, str]:
     return {k: str(v) for k, v in open_store().client.get_registered_model(NAME).aliases.items()}
 
@@ -131,19 +116,19 @@ def test_log_register_promote_roll_back_and_load(here, server, trained, run):
 
 
 def test_a_night_with_the_server_and_one_after_it_was_killed(here, server, run):
-    assert run(*_words("before", "2026-07-01")).code == 0
-    assert _manifest(here / "before")["tracking"] == "logged"
-    (found,) = _runs(_manifest(here / "before")["batch_id"])
+    assert run(*command_of("before", "2026-07-01")).code == 0
+    assert manifest_of(here / "before")["tracking"] == "logged"
+    (found,) = runs_of(manifest_of(here / "before")["batch_id"])
     assert (found.info.status, found.data.metrics["accounts"]) == ("FINISHED", 300)
     server.kill()
-    assert run(*_words("dark", "2026-07-02")).code == 0
-    batch_id = _manifest(here / "dark")["batch_id"]
-    assert _manifest(here / "dark")["tracking"] == "queued"
+    assert run(*command_of("dark", "2026-07-02")).code == 0
+    batch_id = manifest_of(here / "dark")["batch_id"]
+    assert manifest_of(here / "dark")["tracking"] == "queued"
     assert run("sync").code == 5
     server.start()
     assert run("sync").out == "1 runs sent\n"
     assert run("sync").out == "0 runs sent\n"
-    (found,) = _runs(batch_id)
+    (found,) = runs_of(batch_id)
     assert found.info.status == "FINISHED"
 
 
@@ -192,17 +177,17 @@ def test_an_answer_that_is_lost_makes_no_second_run(here, server, monkeypatch, r
     (here / "mlflow.yaml").write_text("patience_seconds: 6\n", encoding="utf-8")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
     day = "2026-08-01" if b"create" in swallow else "2026-08-02"
-    assert run(*_words("lost", day)).code == 0
+    assert run(*command_of("lost", day)).code == 0
     proxy.close()
     assert proxy.swallowed == 1
     (here / "mlflow.yaml").unlink()
-    batch_id = _manifest(here / "lost")["batch_id"]
+    batch_id = manifest_of(here / "lost")["batch_id"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    assert len(_runs(batch_id)) == 1
+    assert len(runs_of(batch_id)) == 1
     # in a process of its own, as at night: this one has the artifacts' address from the proxy and keeps it
     done = subprocess.run(
         [sys.executable, "-m", "collectml", "sync"], capture_output=True, text=True, check=False, env=os.environ
     )
     assert (done.stdout, done.stderr) == ("1 runs sent\n", "")
-    (found,) = _runs(batch_id)
+    (found,) = runs_of(batch_id)
     assert (found.info.status, found.data.metrics["accounts"]) == ("FINISHED", 300)

@@ -4,6 +4,5 @@ Memory is bounded by ``memory``, not by the file; the folder it writes appears w
 """
 
 from .run import BatchResult, score_and_assign
-from .sources import load_model
 
-__all__ = ["BatchResult", "load_model", "score_and_assign"]
+__all__ = ["BatchResult", "score_and_assign"]

@@ -17,29 +17,10 @@ from collectml.data.tables import check_shards, table_files
 from collectml.engines.local import as_frame, file_blocks, in_blocks
 from collectml.engines.postgres import describe_place, is_postgres, table_batches
 from collectml.errors import ConfigurationError
-from collectml.pipeline import StrategyModel, load
+from collectml.pipeline import StrategyModel
 from collectml.strategy import Strategy
-from collectml.tracking import find_model
 
-__all__ = ["AccountSource", "file_digests", "load_model", "parse_day", "with_strategy"]
-
-
-def load_model(source: str | Path) -> tuple[StrategyModel, Path]:
-    """Load a saved model, or the one a registered version holds.
-
-    Parameters
-    ----------
-    source : str or Path
-        A folder, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
-
-    Returns
-    -------
-    model : StrategyModel
-    folder : Path
-        Where it was read from.
-    """
-    folder, _ = find_model(source)
-    return load(folder), folder
+__all__ = ["AccountSource", "file_digests", "parse_day", "with_strategy"]
 
 
 def parse_day(as_of: str | pd.Timestamp) -> pd.Timestamp:

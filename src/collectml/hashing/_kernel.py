@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from collectml.machine_code import machine_code
+
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
 
@@ -49,15 +46,7 @@ COLUMNS = np.array(
 )  # fmt: skip
 
 
-def _machine_code(function: F) -> F:
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return cast(F, numba.njit(cache=True, **options)(function))
-    except RuntimeError:  # neither the package's folder nor the user's can be written to
-        return cast(F, numba.njit(**options)(function))
-
-
-@_machine_code
+@machine_code
 def _compress(state: Words, message: Words, counted: Words, last: bool, v: Words) -> None:
     """Take in a block for every lane; `v` is room to work in."""
     for i in range(8):
@@ -92,7 +81,7 @@ def _compress(state: Words, message: Words, counted: Words, last: bool, v: Words
             state[i, lane] ^= v[i, lane] ^ v[i + 8, lane]
 
 
-@_machine_code
+@machine_code
 def _keyed(key: Words, v: Words) -> Words:
     """Return the state after the block of the key (32 bytes), in every lane."""
     state, message = np.empty((8, LANES), np.uint64), np.zeros((16, LANES), np.uint64)
@@ -107,7 +96,7 @@ def _keyed(key: Words, v: Words) -> Words:
     return state
 
 
-@_machine_code
+@machine_code
 def hash_numbers(numbers: NDArray[np.int64], key: Words, out: Words) -> None:
     """Hash whole numbers, written in decimal."""
     v = np.empty((16, LANES), np.uint64)
@@ -141,7 +130,7 @@ def hash_numbers(numbers: NDArray[np.int64], key: Words, out: Words) -> None:
             out[begin + lane] = state[0, lane]
 
 
-@_machine_code
+@machine_code
 def hash_texts(data: Bytes, offsets: NDArray[np.int64], key: Words, out: Words) -> int:
     """Hash texts given as bytes one after another; returns how many were empty or too long and so left out."""
     v = np.empty((16, LANES), np.uint64)

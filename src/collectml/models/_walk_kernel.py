@@ -6,14 +6,18 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.core.errors import NumbaError
+from numba import types
 from numba.extending import intrinsic
+
+from collectml.machine_code import machine_code
 
 __all__ = ["walk"]
 
 # LightGBM takes smaller values for zero (its constant is a float)
 ZERO = float(np.float32(1e-35))
+
+
+_compiled: Any = machine_code  # the loops below have no types but those that numba finds
 
 
 @intrinsic
@@ -26,13 +30,6 @@ def _lowest_bit(typing_context: Any, word: Any) -> Any:
         return context.cast(builder, count, signature.args[0], signature.return_type)
 
     return types.uint64(word), build
-
-
-def _compiled(function: Any) -> Any:
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
-    except (NumbaError, RuntimeError):  # no folder a cache may be written to
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 @_compiled

@@ -7,29 +7,19 @@ order (no fused or reordered arithmetic), so that choices and exact sums have th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from collectml.machine_code import machine_code
+
 from ._usage import Floats, Ints
 
-F = TypeVar("F", bound=Callable[..., Any])
 NEGLIGIBLE = 40.0  # exp(-40) of the best action's chance is below the rounding of a sum
 
 
-def _machine_code(function: F) -> F:
-    """Compile on first use, and keep the result on disk where there is a place for it."""
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return cast(F, numba.njit(cache=True, **options)(function))
-    except RuntimeError:  # neither the package's folder nor the user's can be written to
-        return cast(F, numba.njit(**options)(function))
-
-
-@_machine_code
+@machine_code
 def measure(table: NDArray[np.floating]) -> tuple[Floats, Floats, bool, int]:
     """Return the least and the largest entry of each column, whether all are whole, and how many are not finite."""
     n, actions = table.shape
@@ -45,7 +35,7 @@ def measure(table: NDArray[np.floating]) -> tuple[Floats, Floats, bool, int]:
     return low, high, whole, wrong
 
 
-@_machine_code
+@machine_code
 def stuck(eligible: NDArray[np.bool_]) -> int:
     """Count the rows without any eligible action."""
     n, actions = eligible.shape
@@ -58,7 +48,7 @@ def stuck(eligible: NDArray[np.bool_]) -> int:
     return count
 
 
-@_machine_code
+@machine_code
 def charge(worth: Floats, values: NDArray[np.floating], flat: Floats) -> None:
     """Fill a block with values less what all rows pay alike."""
     for r in range(values.shape[0]):
@@ -66,7 +56,7 @@ def charge(worth: Floats, values: NDArray[np.floating], flat: Floats) -> None:
             worth[r, a] = values[r, a] - flat[a]
 
 
-@_machine_code
+@machine_code
 def charge_own(worth: Floats, rates: NDArray[np.floating], price: float, support: Ints) -> None:
     """Take off what each row pays for its own usage of one limit."""
     for r in range(rates.shape[0]):
@@ -74,7 +64,7 @@ def charge_own(worth: Floats, rates: NDArray[np.floating], price: float, support
             worth[r, a] -= rates[r, a] * price
 
 
-@_machine_code
+@machine_code
 def charge_segment(worth: Floats, table: Floats, codes: Ints) -> None:
     """Take off what each row pays in its segment."""
     for r in range(codes.shape[0]):
@@ -82,7 +72,7 @@ def charge_segment(worth: Floats, table: Floats, codes: Ints) -> None:
             worth[r, a] -= table[codes[r], a]
 
 
-@_machine_code
+@machine_code
 def choose(
     worth: Floats,
     eligible: NDArray[np.bool_],
@@ -119,14 +109,14 @@ def choose(
             nearness[r] = close
 
 
-@_machine_code
+@machine_code
 def picked(table: NDArray[np.floating], action: NDArray[np.signedinteger], out: Floats) -> None:
     """Look up each row's entry for its action."""
     for r in range(action.shape[0]):
         out[r] = table[r, action[r]]
 
 
-@_machine_code
+@machine_code
 def best_pair(
     gain: Floats, step: Floats, row: Ints, owner: Ints, usage: Floats, lower: Floats, upper: Floats
 ) -> tuple[int, int]:
@@ -158,7 +148,7 @@ def best_pair(
     return first, second
 
 
-@_machine_code
+@machine_code
 def soft(
     value: Floats, flat: Floats, own: Floats, own_price: Floats, charged: Floats, temperature: float
 ) -> tuple[float, Floats, Floats]:
@@ -242,7 +232,7 @@ def soft(
     return worth, usage, spread
 
 
-@_machine_code
+@machine_code
 def moments(
     preference: NDArray[Any], weights: Floats, usage: NDArray[np.floating], household: NDArray[np.int32], most: Floats
 ) -> tuple[float, float]:

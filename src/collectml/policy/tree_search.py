@@ -219,9 +219,9 @@ class _Search:
 @functools.cache
 def _kernel() -> Callable[..., Any]:
     """Compile the pass over all fields: the best tree of one split for the rows of either side."""
-    import numba  # type: ignore[import-not-found,import-untyped,unused-ignore]  # takes a second to load, and only trees need it
+    from collectml.machine_code import machine_code  # numba takes a second to load, and only trees need it
 
-    @numba.njit(cache=True, nogil=True, error_model="numpy")
+    @machine_code
     def best_splits(rewards, ranks, order, side, min_leaf):  # type: ignore[no-untyped-def]
         n, actions = rewards.shape
         total, size = np.zeros((2, actions)), np.zeros(2, dtype=np.int64)
