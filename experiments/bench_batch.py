@@ -144,7 +144,7 @@ def whole_batch(model: Path, rows: int, work: Path, threads: list[int], memory: 
         seconds = metrics["seconds"]
         print(
             f"score-and-assign, {n_threads} thread(s): {rows:,} accounts in {seconds:.1f} s ({rows / seconds:,.0f} rows/s), "
-            f"numbers in {'files' if metrics['spilled'] else 'memory'}, by stage {metrics['seconds_by_stage']}"
+            f"numbers in {'files' if metrics['spilled'] else 'memory'}, by stage { {k: round(v, 1) for k, v in metrics['seconds_by_stage'].items()} }"
         )
         print(f"scoring alone {scored:.1f} s ({rows / scored:,.0f} rows/s)")
         print(f"batch_over_scoring: {seconds / scored:.2f}")

@@ -62,7 +62,7 @@ class Journal:
         self._stage = ""
         metrics = {
             **self.counts,
-            "seconds": round(time.perf_counter() - self._start, 3),
+            "seconds": time.perf_counter() - self._start,
             "seconds_by_stage": self.seconds,
             "peak_memory_mib": peak() >> 20,
         }
@@ -93,5 +93,5 @@ class Journal:
     def _end(self) -> None:
         now = time.perf_counter()
         if self._stage:
-            self.seconds[self._stage] = round(now - self._since, 3)
+            self.seconds[self._stage] = now - self._since  # not rounded: stages must never add up to more than the whole
         self._since = now
