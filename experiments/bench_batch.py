@@ -142,9 +142,10 @@ def whole_batch(model: Path, rows: int, work: Path, threads: list[int], memory: 
         scored = alone["spent"][0] + (sum(alone["spent"][1:]) / others * (rows - first) if others else 0.0)
         metrics = told["metrics"]
         seconds = metrics["seconds"]
+        stages = {name: round(spent, 1) for name, spent in metrics["seconds_by_stage"].items()}
         print(
             f"score-and-assign, {n_threads} thread(s): {rows:,} accounts in {seconds:.1f} s ({rows / seconds:,.0f} rows/s), "
-            f"numbers in {'files' if metrics['spilled'] else 'memory'}, by stage { {k: round(v, 1) for k, v in metrics['seconds_by_stage'].items()} }"
+            f"numbers in {'files' if metrics['spilled'] else 'memory'}, by stage {stages}"
         )
         print(f"scoring alone {scored:.1f} s ({rows / scored:,.0f} rows/s)")
         print(f"batch_over_scoring: {seconds / scored:.2f}")
