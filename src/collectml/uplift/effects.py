@@ -14,7 +14,8 @@ __all__ = ["EffectRegression", "FittedEffects", "cross_fitted_effects", "curvatu
 
 Floats = NDArray[np.float64]
 
-FIRST_SCALE = 0.05
+COMMON_SCALES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.16)
+STRONG = 3.0  # log evidence that counts as strong (Kass & Raftery 1995): without effects, seven logs in a thousand reach it by chance
 SMALLEST = 1e-4
 UPDATES = 20
 MAIN_SD = 0.5
@@ -28,8 +29,10 @@ class EffectRegression:
     For action a, ``logit P(pay | x, a) = offset(x) + z(x) . w_a`` with ``w_aj ~ N(0, s_j^2)``. How far function j matters, ``s_j``,
     is one number for all actions, learnt from all of them: a feature that moves no action's effect is shrunk away for each,
     one that moves some is believed to move the others too, as far as the data do not say otherwise. The constants, the
-    actions' main effects, are barely shrunk. Where the evidence for any heterogeneity does not outweigh the number of scales
-    learnt, there is none: effects are the main effects.
+    actions' main effects, are barely shrunk. Whether effects differ between accounts at all is asked twice: with one scale for
+    all functions, whose log evidence over none must be strong (3), which finds what is spread over many features; and with a
+    scale for each, whose evidence must outweigh their number, which finds what hangs on few. Where neither says so, effects
+    are the main effects.
 
     Parameters
     ----------
@@ -39,8 +42,9 @@ class EffectRegression:
     References
     ----------
     MacKay (1992), Bayesian interpolation, Neural Computation 4, and Tipping (2001), Sparse Bayesian learning and the relevance
-    vector machine, JMLR 1 (automatic relevance determination; evidence by Laplace's approximation); Hansen (2008), The
-    prognostic analogue of the propensity score, Biometrika 95 (the baseline as a covariate).
+    vector machine, JMLR 1 (automatic relevance determination; evidence by Laplace's approximation); Kass & Raftery (1995), Bayes
+    factors, JASA 90 (what strong evidence is); Hansen (2008), The prognostic analogue of the propensity score, Biometrika 95
+    (the baseline as a covariate).
     """
 
     n_actions: int
@@ -83,9 +87,13 @@ class EffectRegression:
         flat = np.full(P, SMALLEST)
         flat[0] = MAIN_SD
         homogeneous, _, least = self._mode(parts, curvature, flat, np.zeros((self.n_actions, P)), steps=6)
-        scales = np.full(P, FIRST_SCALE)
-        scales[0] = MAIN_SD
-        weights = homogeneous
+        weights, scales, spread = homogeneous, flat, -np.inf
+        for scale in COMMON_SCALES:
+            alike = np.where(np.arange(P) == 0, MAIN_SD, scale)
+            found, _, evidence = self._mode(parts, curvature, alike, weights, steps=2)
+            if evidence <= spread:
+                break
+            weights, scales, spread = found, alike, evidence
         for _ in range(UPDATES):
             weights, variance, evidence = self._mode(parts, curvature, scales, weights, steps=1)
             # expectation-maximisation: the scale that the posterior itself would suggest
@@ -93,7 +101,8 @@ class EffectRegression:
             updated[0] = MAIN_SD
             scales = updated
         weights, _, evidence = self._mode(parts, curvature, scales, weights, steps=3)
-        self.evidence_gain_ = evidence - least - float((scales[1:] > 10 * SMALLEST).sum())
+        self.each_gain_ = evidence - float((scales[1:] > 10 * SMALLEST).sum()) - least
+        self.evidence_gain_ = max(spread - STRONG - least, self.each_gain_)
         if self.evidence_gain_ > 0:
             self.scales_, self.weights_ = scales, weights
         else:
@@ -204,7 +213,7 @@ class FittedEffects:
     out_of_fold : ndarray, shape (n, A)
         Each row's by a fit without its fold, under the scales found on all.
     evidence_gain : float
-        Log evidence for effects that differ between accounts, less one for each scale learnt; positive speaks for them.
+        Log evidence for effects that differ between accounts, less what it must outweigh; positive speaks for them.
     own : EffectRegression
         The actions' own deviations.
     functions : ndarray, shape (n, P)
@@ -225,7 +234,7 @@ def cross_fitted_effects(
 
     What is common to all actions mends the baseline and is no effect, so it is fitted first; heterogeneity of effects is
     judged by what is left. Where there is evidence of it, products of the functions it rests on most are tried as well, and
-    kept where they predict held-out rows better.
+    kept where the evidence outweighs the number of their scales and they predict held-out rows better.
 
     Parameters
     ----------
@@ -250,7 +259,8 @@ def cross_fitted_effects(
         strongest = np.argsort(-own.scales_[1:], kind="stable")[:INTERACTING] + 1
         wider = Interactions([int(j) for j in np.sort(strongest)]).fit_transform(Z)
         richer, richer_oof = _cross_fit(wider, action, paid, beside, fold, n_actions)
-        if _log_likelihood(beside, richer_oof, action, paid) > _log_likelihood(beside, own_oof, action, paid):
+        better = _log_likelihood(beside, richer_oof, action, paid) > _log_likelihood(beside, own_oof, action, paid)
+        if richer.each_gain_ > 0 and better:
             own, own_oof, functions = richer, richer_oof, wider
     return FittedEffects(common + own.effects(functions), mended_oof + own_oof, gain, own, functions)
 
