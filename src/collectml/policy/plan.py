@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from collectml.errors import InfeasibleStrategyError
 from collectml.strategy import CompiledLimit
 
-from ._compiled import chosen
 from ._instance import Instance
 from ._read import read
-from ._search import Search
+from ._search import Search, patience
 from ._usage import TOLERANCE, blocks, exact_sum, looked_up, total
 from .exploration import BREACH_PROBABILITY, bernstein_margin, bernstein_tail, exploration_moments
 from .problem import AssignmentProblem
@@ -24,10 +23,6 @@ __all__ = ["Plan", "make_plan"]
 
 Floats = NDArray[np.float64]
 MAX_ROUNDS = 6
-# Time that a busy machine is given for a plan, many times what an idle one takes: a plan that was given up on differs from night to
-# night. Large portfolios may have machine code compiled first.
-PATIENCE, COMPILING = 10.0, 60.0
-ACCOUNTS_A_SECOND = 5_000
 
 
 @dataclass(frozen=True)
@@ -203,8 +198,7 @@ def _solve(
         return AssignmentSolution(np.zeros(len(free), dtype=np.intp), 0.0, 0.0, 0.0, "optimal", nothing, nothing)
     control = np.array([c.control for c in chance], dtype=float)
     within = instance.within(_moved(lower, control, -1.0), _moved(upper, control, 1.0))
-    seconds = PATIENCE if chosen(len(free)) is None else COMPILING + len(free) / ACCOUNTS_A_SECOND
-    solution = solution_of(Search(within, gap, time.monotonic() + seconds))
+    solution = solution_of(Search(within, gap, time.monotonic() + patience(len(free))))
     fixed = exact_sum(np.asarray(problem.net[~free, 0], dtype=np.float64))
     value, bound = solution.value - fixed, solution.upper_bound - fixed
     return replace(

@@ -15,13 +15,11 @@ import numpy as np
 from collectml.errors import InfeasibleStrategyError
 
 from ._instance import Instance
-from ._search import WHOLE, Search
+from ._search import WHOLE, Search, patience
 from ._usage import Floats
 from .solver import AssignmentSolution, solution_of
 
 __all__ = ["solve_along"]
-
-SECONDS = 10.0  # for each bound
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def solve_along(
 
 def _search(program: Instance, bound: float, gap: float, before: Sequence[_Solved]) -> Search:
     """Search from the prices that the last bounds lead to."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + patience(len(program.values))
     if not before or len(program.values) <= WHOLE:
         return Search(program, gap, deadline)
     return Search(program, gap, deadline, _foreseen(bound, before))
