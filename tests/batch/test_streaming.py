@@ -13,6 +13,7 @@ import pytest
 
 from collectml.batch import run as batch_run
 from collectml.batch import score_and_assign
+from collectml.engines import ledger as ledger_module
 from collectml.engines.ledger import Ledger
 from collectml.engines.local import as_frame, file_blocks
 from collectml.errors import ConfigurationError, SchemaError
@@ -36,6 +37,8 @@ def night(trained, accounts, tmp_path, monkeypatch):
     def go(name: str, *, block: int = 65_536, memory: str = "2GiB", source: object = None, **more: object):
         monkeypatch.setattr(batch_run, "BLOCK", block)
         monkeypatch.setattr(batch_run, "LEAST_MEMORY", 1)
+        monkeypatch.setattr(ledger_module, "peak", lambda: 1)  # the process that tests is large
+        monkeypatch.setattr(ledger_module, "LARGE", 1)
         words = {"as_of": DAY, "model": trained.model, "capacity": trained.capacity, "memory": memory, **more}
         return score_and_assign(source or accounts, tmp_path / name, **words)
 
@@ -53,7 +56,7 @@ def _but_the_proof(summary: bytes) -> dict[str, object]:
 
 def test_the_bytes_depend_neither_on_the_block_nor_on_the_memory(night, tmp_path):
     whole = night("whole")
-    spilled = night("spilled", block=400, memory="64KiB")
+    spilled = night("spilled", block=400, memory="512KiB")
     assert (whole.metrics["spilled"], spilled.metrics["spilled"]) == (False, True)
     assert spilled.assignment.problem.net.dtype == np.float32
     np.testing.assert_array_equal(spilled.assignment.problem.net, whole.assignment.problem.net)
@@ -73,7 +76,7 @@ def test_text_ids_go_through_files_too(night, accounts, tmp_path):
     frame["customer_id"] = "Käufer " + frame["customer_id"].astype(str)
     frame.to_parquet(tmp_path / "text.parquet", index=False)
     whole = night("whole", source=tmp_path / "text.parquet")
-    night("spilled", source=tmp_path / "text.parquet", block=400, memory="64KiB")
+    night("spilled", source=tmp_path / "text.parquet", block=400, memory="512KiB")
     name = "assignments.parquet"
     assert (tmp_path / "spilled" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert whole.assignments["account_id"].tolist() == frame["account_id"].tolist()
@@ -133,12 +136,13 @@ def test_whole_numbers_with_gaps_stay_whole():
 
 
 def test_a_ledger_gives_back_what_it_was_given(tmp_path):
-    for memory in (10**9, 1):
+    for memory in (10**12, 1):
         ledger = Ledger(tmp_path, memory)
         with ledger.watched():
             for k in range(3):
                 ledger.append("x", np.full((4, 2), k + 0.1, dtype=np.float32))
                 ledger.append_ids("id", pd.Series([f"{k}é{i}" for i in range(4)], dtype="str"))
+                ledger.end_block(4)
             assert ledger.spilled == (memory == 1)
             x, ids = ledger.column("x"), ledger.ids("id")
         assert x.tolist() == np.repeat(np.float32([0.1, 1.1, 2.1]), 8).reshape(-1, 2).tolist()

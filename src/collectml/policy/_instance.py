@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from collectml.room import room
+
 from ._usage import Column, Floats, Ints, exact_sum, looked_up, with_tolerance
 
 Bools: TypeAlias = NDArray[np.bool_]
@@ -134,7 +136,7 @@ class Instance:
         if n <= 2 * size:
             return self.whole_customers(np.ones(n, dtype=bool))
         step = 65536
-        code = np.empty(n, dtype=np.uint64)
+        code = room(n, np.uint64)
         for s in range(0, n, step):
             block = slice(s, s + step)
             key = self.tie_key

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from collectml.room import kept, room
+
 from ._compiled import chosen
 from ._instance import Bools, Instance
 from ._usage import Floats, Ints
@@ -153,9 +155,9 @@ def scan(instance: Instance, price: Floats, reach: Floats | None = None) -> Scan
         By how much the priced difference between two actions may still move; asks for `Scan.nearness`.
     """
     n, actions, _ = instance.shape
-    margin = np.empty(n)
+    margin = room(n)
     action: NDArray[np.signedinteger] = np.zeros(n, dtype=np.int8 if actions <= 127 else np.int16)
-    nearness = margin if reach is None else np.empty(n)
+    nearness = margin if reach is None else room(n)
     closeness = _closeness(reach)
     _choose(instance, price, closeness, None, action, margin, nearness)
     if len(instance.shared):
@@ -288,13 +290,13 @@ def rescan(instance: Instance, at: Scan, price: Floats, reach: Floats | None = N
     if len(starts):
         adjusted = instance.adjusted(rows[alone:], price)
         found[alone:], margin[alone:], nearness[alone:] = _coupled(instance, adjusted, starts, sizes, closeness)
-    margins = at.margin - move[at.action]
+    margins = np.subtract(at.margin, move[at.action], out=room(n))
     if len(instance.shared):
         margins[instance.shared] = at.margin[instance.shared] - largest
     margins[rows] = margin
     nearnesses = margins
     if reach is not None:
-        nearnesses = at.nearness.copy()
+        nearnesses = kept(at.nearness.copy())
         nearnesses[rows] = nearness
     changed = np.flatnonzero(found != at.action[rows])
     action = at.action.copy()

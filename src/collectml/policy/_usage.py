@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from collectml.room import room
+
 from ._compiled import chosen
 
 Floats = NDArray[np.float64]
@@ -140,7 +142,7 @@ def looked_up(table: NDArray[np.floating], action: NDArray[np.integer]) -> Float
     kernels = chosen(len(action))
     if kernels is None:
         return table[np.arange(len(action)), action].astype(np.float64)
-    out = np.empty(len(action))
+    out = room(len(action))
     kernels.picked(table, action, out)
     return out
 

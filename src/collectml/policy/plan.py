@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectml.errors import InfeasibleStrategyError
+from collectml.room import room
 from collectml.strategy import CompiledLimit
 
 from ._instance import Instance
@@ -166,7 +167,7 @@ def _instance(problem: AssignmentProblem) -> Instance | None:
         return None
     eligible = problem.eligible
     if not free.all():
-        eligible = eligible & free[:, None]
+        eligible = np.logical_and(eligible, free[:, None], out=room(eligible.shape, np.bool_))
         eligible[:, 0] = True
     shared = problem.strategy.one_contact_per_customer and bool((problem.household > 1).any())
     return read(
