@@ -40,9 +40,10 @@ import json, os, sys, time
 what, threads, accounts, out, model, capacity, as_of, memory, most = sys.argv[1:]
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
 from collectml.batch import run, score_and_assign
-from collectml.batch.sources import AccountSource, load_model
+from collectml.batch.sources import AccountSource
 from collectml.engines.ledger import peak
-trained = load_model(model)[0]
+from collectml.pipeline import load
+trained = load(model)
 imports = peak() / 2**20
 if what == "batch":
     result = score_and_assign(accounts, out, as_of=as_of, model=model, capacity=capacity, memory=memory)
@@ -132,7 +133,7 @@ def whole_batch(model: Path, rows: int, work: Path, threads: list[int], memory: 
 
     def child(what: str, n_threads: int) -> dict[str, Any]:
         command = [sys.executable, "-c", CHILD, what, *map(str, [n_threads, *words])]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         return json.loads(done.stdout.splitlines()[-1])
 
     for n_threads in threads:

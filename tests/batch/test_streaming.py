@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +150,35 @@ def test_a_ledger_gives_back_what_it_was_given(tmp_path):
         assert x.tolist() == np.repeat(np.float32([0.1, 1.1, 2.1]), 8).reshape(-1, 2).tolist()
         assert ids.tolist() == [f"{k}é{i}" for k in range(3) for i in range(4)]
         assert list(tmp_path.iterdir()) == []
+
+
+def test_more_accounts_than_the_memory_can_hold_are_refused(night, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"--memory 0MiB is too little for 1,200 accounts and more: 64MiB at least"):
+        night("out", block=400, memory="100KiB")
+    assert not (tmp_path / "out").exists()
+
+
+MEASURED = """
+import json, sys
+from collectml.batch import score_and_assign
+from collectml.engines.ledger import peak
+result = score_and_assign(*sys.argv[1:3], as_of=sys.argv[3], model=sys.argv[4], memory=sys.argv[5])
+print(json.dumps({"peak": peak(), "spilled": result.metrics["spilled"]}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", [900, 1_100])
+def test_a_process_stays_within_its_memory(trained, tmp_path, memory):
+    """Seven hundred thousand accounts in a process of its own: numbers go to files, and the process never holds more."""
+    frame = pd.read_parquet(trained.accounts)
+    copies, rows = 700_000 // len(frame) + 1, []
+    for k in range(copies):
+        ids = {c: frame[c] + k * 10_000_000 for c in ("account_id", "customer_id")}
+        rows.append(frame.assign(**ids, balance=frame["balance"] * (1 + k / 500)))
+    pd.concat(rows).to_parquet(tmp_path / "accounts.parquet", index=False, row_group_size=65_536)
+    words = [tmp_path / "accounts.parquet", tmp_path / "out", DAY, trained.model, f"{memory}MiB"]
+    done = subprocess.run([sys.executable, "-c", MEASURED, *map(str, words)], check=True, capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    assert told["peak"] <= memory << 20
+    assert told["spilled"] == (memory == 900)

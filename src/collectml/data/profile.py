@@ -182,7 +182,7 @@ def _tally(
     """Count by bin: numbers up to each edge and above the last, or words and all others; the missing come last."""
     if _is_text(column) if text is None else text:
         words = column.value_counts()
-        at = pd.Index(levels, dtype="str").get_indexer(words.index.astype(str))
+        at = pd.Index(list(levels), dtype="str").get_indexer(words.index.astype(str))
         counts = np.bincount(np.where(at < 0, len(levels), at), words.to_numpy(), minlength=len(levels) + 1)
         return np.append(counts, len(column) - counts.sum()).astype(np.int64)
     values = _numbers(column)

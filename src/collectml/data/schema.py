@@ -182,8 +182,8 @@ def inspect_table(
         given = frame[column.name]
         canonical, wrong = coerce(given, column.dtype)
         if wrong.any():
-            check = f"must hold {NOUNS[column.dtype]}, has type {given.dtype.name}"
-            faults.append(Fault(name, check, "structural", wrong))
+            told = f"must hold {NOUNS[column.dtype]}, has type {given.dtype.name}"
+            faults.append(Fault(name, told, "structural", wrong))
         else:
             sound[column.name], given_as[column.name] = canonical, given
     clean = frame.assign(**{name: values for name, values in sound.items() if values is not given_as[name]})
