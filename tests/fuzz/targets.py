@@ -59,10 +59,11 @@ def scratch() -> Iterator[Path]:
 def _told(read: Callable[[], object]) -> None:
     try:
         read()
+        told = "nothing to complain of"
     except CollectMLError as error:
-        line = str(error).splitlines()[0]
-        assert len(line) > 10, line
-        assert "Traceback" not in str(error)
+        told = str(error)
+    assert len(told.splitlines()[0]) > 10, told
+    assert "Traceback" not in told
 
 
 def yaml_file(content: bytes) -> None:
