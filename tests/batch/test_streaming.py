@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from collectml.engines import ledger as ledger_module
 from collectml.engines.ledger import Ledger
 from collectml.engines.local import as_frame, file_blocks
 from collectml.errors import ConfigurationError, SchemaError
+from collectml.room import room
 
 DAY = "2026-06-30"
 
@@ -137,15 +141,16 @@ def test_whole_numbers_with_gaps_stay_whole():
     assert frame["day"].dtype.kind == "M"
 
 
-def test_a_ledger_gives_back_what_it_was_given(tmp_path):
-    for memory in (10**12, 1):
+def test_a_ledger_gives_back_what_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "peak", lambda: 1)
+    for memory in (10**12, 2_000):
         ledger = Ledger(tmp_path, memory)
         with ledger.watched():
             for k in range(3):
                 ledger.append("x", np.full((4, 2), k + 0.1, dtype=np.float32))
                 ledger.append_ids("id", pd.Series([f"{k}é{i}" for i in range(4)], dtype="str"))
                 ledger.end_block(4)
-            assert ledger.spilled == (memory == 1)
+            assert ledger.spilled == (memory == 2_000)
             x, ids = ledger.column("x"), ledger.ids("id")
         assert x.tolist() == np.repeat(np.float32([0.1, 1.1, 2.1]), 8).reshape(-1, 2).tolist()
         assert ids.tolist() == [f"{k}é{i}" for k in range(3) for i in range(4)]
@@ -182,3 +187,24 @@ def test_a_process_stays_within_its_memory(trained, tmp_path, memory):
     told = json.loads(done.stdout)
     assert told["peak"] <= memory << 20
     assert told["spilled"] == (memory == 780)
+
+
+def test_room_in_files_is_freed_with_its_array(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "LARGE", 1)
+    ledger = Ledger(tmp_path, 1)
+    ledger.spilled = True
+
+    def open_files() -> int:
+        return sum("room" in os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+
+    with ledger.watched():
+        for _ in range(20):
+            values = room((64, 1_024))
+            values[:] = 1.0
+            time.sleep(0.01)  # the watcher looks meanwhile, and gives pages back
+            assert values.sum() == 64 * 1_024
+        assert open_files() <= 2
+        del values
+        gc.collect()
+    assert open_files() == 0
+    assert list(tmp_path.iterdir()) == []

@@ -93,6 +93,7 @@ class Ledger:
         self._shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
         self._size = 0
         self._maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+        self._lock = threading.Lock()  # the watcher goes through the maps while others are added
         self._numbers = itertools.count()
         self._rows = self._beside = self._libraries = 0
 
@@ -232,11 +233,7 @@ class Ledger:
 
         def watch() -> None:
             while not stop.wait(PAUSE):
-                held, mapped = resident()
-                maps = list(self._maps)
-                if maps and (held > FULL * self.memory or mapped - self._libraries > MAPPED * self.memory):
-                    for file in maps:
-                        file.madvise(mmap.MADV_DONTNEED)  # the file has it all: the next look reads it again
+                self._look()
 
         watcher = threading.Thread(target=watch, name="memory", daemon=True)
         watcher.start()
@@ -246,6 +243,17 @@ class Ledger:
         finally:
             stop.set()
             watcher.join()
+            for file in self._files.values():  # of a batch that ends before they were read
+                file.close()
+
+    def _look(self) -> None:
+        """Give pages of files back where they are too many; holds no file beyond that, else none would ever be freed."""
+        held, mapped = resident()
+        if held > FULL * self.memory or mapped - self._libraries > MAPPED * self.memory:
+            with self._lock:
+                maps = list(self._maps)
+            for file in maps:
+                file.madvise(mmap.MADV_DONTNEED)  # the file has it all: the next look reads it again
 
     def _room(self, shape: Any, dtype: DTypeLike) -> NDArray[Any]:
         """Give room for an array: in a file once the columns are, whose blocks are taken now, not when it is filled."""
@@ -261,7 +269,8 @@ class Ledger:
     def _mapped(self, path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
         mapped = np.memmap(path, dtype=dtype, mode="r+")
         path.unlink()  # the mapping holds the content; nothing is left behind, however the process ends
-        self._maps.add(mapped._mmap)  # type: ignore[attr-defined]
+        with self._lock:
+            self._maps.add(mapped._mmap)  # type: ignore[attr-defined]
         return np.asarray(mapped)
 
     def _write(self, name: str, block: NDArray[Any]) -> None:
