@@ -125,7 +125,12 @@ def _parquet(file: Path, rows: int) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(file) as parquet:
         if parquet.metadata.num_rows == 0:
             yield from parquet.schema_arrow.empty_table().to_batches() or [_nothing(parquet.schema_arrow)]
-        yield from parquet.iter_batches(batch_size=rows, use_threads=False)
+        count = 0
+        for batch in parquet.iter_batches(batch_size=rows, use_threads=False):
+            count += batch.num_rows
+            yield batch
+        if count != parquet.metadata.num_rows:  # a damaged footer may leave rows out without a word
+            raise SchemaError(f"{file} is damaged: {count:,} of {parquet.metadata.num_rows:,} rows can be read")
 
 
 def _csv(file: Path, rows: int) -> Iterator[pa.RecordBatch]:
