@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 # threads that wait by spinning slow a shared machine down; results do not depend on threads, so each test worker takes one
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test test-all lint bench bench-peers report notebooks docs clean
+.PHONY: setup demo test test-all lint bench bench-peers fuzz report notebooks docs clean
 .DEFAULT_GOAL := help
 
 help:                ## this list
@@ -54,6 +54,11 @@ bench: setup         ## every benchmark, as ratios against a named peer in the s
 	$(PY) experiments/bench_obp.py
 	$(PY) experiments/bench_report.py --accounts 1000000
 	$(PY) experiments/bench_serve.py
+
+FUZZ_SECONDS ?= 120
+fuzz: setup          ## feed mutated YAML, Parquet and command lines to the readers, FUZZ_SECONDS each
+	$(PY) -m pip install -q -c constraints.txt -e ".[fuzz]"
+	for kind in yaml parquet cli; do $(PY) tests/fuzz/fuzz.py $$kind --seconds $(FUZZ_SECONDS) || exit 1; done
 
 report: setup        ## sample reports of the demo portfolio in English, Chinese and both, HTML and PDF, under data/
 	test -d data/demo/model || $(BIN)/collectml demo --out data/demo

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +18,11 @@ import pytest
 
 from collectml.batch import run as batch_run
 from collectml.batch import score_and_assign
+from collectml.engines import ledger as ledger_module
 from collectml.engines.ledger import Ledger
 from collectml.engines.local import as_frame, file_blocks
 from collectml.errors import ConfigurationError, SchemaError
+from collectml.room import room
 
 DAY = "2026-06-30"
 
@@ -36,6 +43,8 @@ def night(trained, accounts, tmp_path, monkeypatch):
     def go(name: str, *, block: int = 65_536, memory: str = "2GiB", source: object = None, **more: object):
         monkeypatch.setattr(batch_run, "BLOCK", block)
         monkeypatch.setattr(batch_run, "LEAST_MEMORY", 1)
+        monkeypatch.setattr(ledger_module, "peak", lambda: 1)  # the process that tests is large
+        monkeypatch.setattr(ledger_module, "LARGE", 1)
         words = {"as_of": DAY, "model": trained.model, "capacity": trained.capacity, "memory": memory, **more}
         return score_and_assign(source or accounts, tmp_path / name, **words)
 
@@ -53,7 +62,7 @@ def _but_the_proof(summary: bytes) -> dict[str, object]:
 
 def test_the_bytes_depend_neither_on_the_block_nor_on_the_memory(night, tmp_path):
     whole = night("whole")
-    spilled = night("spilled", block=400, memory="64KiB")
+    spilled = night("spilled", block=400, memory="512KiB")
     assert (whole.metrics["spilled"], spilled.metrics["spilled"]) == (False, True)
     assert spilled.assignment.problem.net.dtype == np.float32
     np.testing.assert_array_equal(spilled.assignment.problem.net, whole.assignment.problem.net)
@@ -73,7 +82,7 @@ def test_text_ids_go_through_files_too(night, accounts, tmp_path):
     frame["customer_id"] = "Käufer " + frame["customer_id"].astype(str)
     frame.to_parquet(tmp_path / "text.parquet", index=False)
     whole = night("whole", source=tmp_path / "text.parquet")
-    night("spilled", source=tmp_path / "text.parquet", block=400, memory="64KiB")
+    night("spilled", source=tmp_path / "text.parquet", block=400, memory="512KiB")
     name = "assignments.parquet"
     assert (tmp_path / "spilled" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert whole.assignments["account_id"].tolist() == frame["account_id"].tolist()
@@ -132,15 +141,70 @@ def test_whole_numbers_with_gaps_stay_whole():
     assert frame["day"].dtype.kind == "M"
 
 
-def test_a_ledger_gives_back_what_it_was_given(tmp_path):
-    for memory in (10**9, 1):
+def test_a_ledger_gives_back_what_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "peak", lambda: 1)
+    for memory in (10**12, 2_000):
         ledger = Ledger(tmp_path, memory)
         with ledger.watched():
             for k in range(3):
                 ledger.append("x", np.full((4, 2), k + 0.1, dtype=np.float32))
                 ledger.append_ids("id", pd.Series([f"{k}é{i}" for i in range(4)], dtype="str"))
-            assert ledger.spilled == (memory == 1)
+                ledger.end_block(4)
+            assert ledger.spilled == (memory == 2_000)
             x, ids = ledger.column("x"), ledger.ids("id")
         assert x.tolist() == np.repeat(np.float32([0.1, 1.1, 2.1]), 8).reshape(-1, 2).tolist()
         assert ids.tolist() == [f"{k}é{i}" for k in range(3) for i in range(4)]
         assert list(tmp_path.iterdir()) == []
+
+
+def test_more_accounts_than_the_memory_can_hold_are_refused(night, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"--memory 0MiB is too little for 1,200 accounts and more: 64MiB at least"):
+        night("out", block=400, memory="100KiB")
+    assert not (tmp_path / "out").exists()
+
+
+MEASURED = """
+import json, sys
+from collectml.batch import score_and_assign
+from collectml.engines.ledger import peak
+result = score_and_assign(*sys.argv[1:3], as_of=sys.argv[3], model=sys.argv[4], memory=sys.argv[5])
+print(json.dumps({"peak": peak(), "spilled": result.metrics["spilled"]}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", [780, 1_100])
+def test_a_process_stays_within_its_memory(trained, tmp_path, memory):
+    """Seven hundred thousand accounts in a process of its own: numbers go to files, and the process never holds more."""
+    frame = pd.read_parquet(trained.accounts)
+    copies, rows = 700_000 // len(frame) + 1, []
+    for k in range(copies):
+        ids = {c: frame[c] + k * 10_000_000 for c in ("account_id", "customer_id")}
+        rows.append(frame.assign(**ids, balance=frame["balance"] * (1 + k / 500)))
+    pd.concat(rows).to_parquet(tmp_path / "accounts.parquet", index=False, row_group_size=65_536)
+    words = [tmp_path / "accounts.parquet", tmp_path / "out", DAY, trained.model, f"{memory}MiB"]
+    done = subprocess.run([sys.executable, "-c", MEASURED, *map(str, words)], check=True, capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    assert told["peak"] <= memory << 20
+    assert told["spilled"] == (memory == 780)
+
+
+def test_room_in_files_is_freed_with_its_array(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "LARGE", 1)
+    ledger = Ledger(tmp_path, 1)
+    ledger.spilled = True
+
+    def open_files() -> int:
+        return sum("room" in os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+
+    with ledger.watched():
+        for _ in range(20):
+            values = room((64, 1_024))
+            values[:] = 1.0
+            time.sleep(0.01)  # the watcher looks meanwhile, and gives pages back
+            assert values.sum() == 64 * 1_024
+        assert open_files() <= 2
+        del values
+        gc.collect()
+    assert open_files() == 0
+    assert list(tmp_path.iterdir()) == []

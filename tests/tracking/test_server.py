@@ -135,8 +135,8 @@ def test_a_night_with_the_server_and_one_after_it_was_killed(here, server, run):
 class Proxy:
     """Passes requests on and their answers back, but swallows the answers to some: the work is done, the client never hears."""
 
-    def __init__(self, port: int, swallow: bytes) -> None:
-        self.port, self.swallow, self.swallowed = port, swallow, 0
+    def __init__(self, port: int, swallow: bytes, most: int = 1_000) -> None:
+        self.port, self.swallow, self.swallowed, self.most = port, swallow, 0, most
         self.open: list[socket.socket] = []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.uri = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
@@ -157,7 +157,7 @@ class Proxy:
     def _pass(self, source: socket.socket, target: socket.socket, lost: threading.Event, asking: bool) -> None:
         with contextlib.suppress(OSError):
             while content := source.recv(65_536):
-                if asking and self.swallow in content:
+                if asking and self.swallow in content and self.swallowed < self.most:
                     lost.set()
                     self.swallowed += 1
                 if asking or not lost.is_set():
@@ -191,3 +191,20 @@ def test_an_answer_that_is_lost_makes_no_second_run(here, server, monkeypatch, r
     assert (done.stdout, done.stderr) == ("1 runs sent\n", "")
     (found,) = runs_of(batch_id)
     assert (found.info.status, found.data.metrics["accounts"]) == ("FINISHED", 300)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_training_whose_answer_is_lost_leaves_one_run(here, server, trained, monkeypatch, lost):
+    """The server creates the run, the client never hears: it finds the run by its key, and asks again only where there is none."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    store = open_store()
+    before = {r.info.run_id for r in store.client.search_runs([store.experiment_id])}
+    proxy = Proxy(server.port, b"POST /api/2.0/mlflow/runs/create ", most=lost)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
+    runs = [open_store().new_run(f"training {i}", {"data_digest": "x"}) for i in range(lost)]
+    proxy.close()
+    assert proxy.swallowed == lost
+    found = [r for r in store.client.search_runs([store.experiment_id]) if r.info.run_id not in before]
+    assert sorted(r.info.run_id for r in found) == sorted(runs)
+    assert {r.data.tags["data_digest"] for r in found} == {"x"}

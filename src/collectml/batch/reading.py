@@ -239,6 +239,7 @@ class _Reader:
             ledger.append("leaf", self.tree.leaf_of(good).astype(np.int16))
         grades = pd.Index(GRADES).get_indexer(pd.Index(self.model.grades(numbered)))
         ledger.append("grade", grades.astype(np.int8))
+        ledger.end_block(len(good))
 
     def _joined(self, last: AccountRows) -> AccountRows:
         """Take all columns out of the ledger, in the shape of one block's."""

@@ -129,8 +129,8 @@ def score_and_assign(
     max_rejects : int or str, default 0
         So many rows with faults are set apart, or such a share of all rows (``"0.1%"``); more stop the batch.
     memory : str or int, default "2GiB"
-        What the process may hold, approximately; numbers of accounts past it are kept in files beside the output. The result does not
-        depend on it.
+        What the process may hold; numbers of accounts past it are kept in files beside the output. The result does not depend on
+        it. More accounts than it can hold are refused.
     quality : {"warn", "stop"}, default "warn"
         What happens where features have drifted from training (:mod:`collectml.data.profile`): told in log and manifest, or
         the batch stops before anything is assigned.

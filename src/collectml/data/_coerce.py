@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,12 @@ NOUNS: Final[dict[DType, str]] = {
     "timestamp": "times (ISO, no time zone)",
 }
 
+_CANONICAL: Final[dict[DType, np.dtype[Any]]] = {
+    "id": np.dtype(np.int64),
+    "float": np.dtype(np.float64),
+    "int": np.dtype(np.int64),
+    "flag": np.dtype(np.bool_),
+}  # types that hold nothing wrong
 _EXACT = 2.0**53  # from here on float64 does not hold every whole number
 _ISO = r"\d{4}-\d{2}-\d{2}([T ].+)?"
 
@@ -45,6 +51,8 @@ def coerce(series: pd.Series, dtype: DType) -> tuple[pd.Series, Mask]:
     wrong : ndarray of bool, shape (n,)
         Where a value present cannot be written in the type without loss.
     """
+    if series.dtype == _CANONICAL.get(dtype) and len(series) and not (dtype == "float" and series.isna().all()):
+        return series, np.zeros(len(series), dtype=bool)
     series = plain(series)
     missing = series.isna().to_numpy()
     if missing.all():

@@ -1,20 +1,22 @@
 """The contract of every table: read it, check a frame against it, hear of all faults at once.
 
-What may stand in a column is declared once (:mod:`collectml.data.columns`); the pandera schema is built from it when first
-needed, since importing pandera is slow and imports pyspark where that is installed.
+What may stand in a column is declared once (:mod:`collectml.data.columns`) and read here as checks, of which the pandera schema
+is made as well. Tables are held against the checks themselves: importing pandera is slow, and imports pyspark where that is
+installed.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from collectml.data._coerce import NOUNS, coerce
 from collectml.data._faults import Fault, Inspection
@@ -34,23 +36,29 @@ def _pandera() -> Any:
     return pa
 
 
-def _checks(column: Column, actions: tuple[str, ...] | None) -> list[Any]:
-    pa = _pandera()
+class _Check(NamedTuple):
+    """What must hold of a value that is there: in words, and of a column of such values."""
+
+    name: str
+    holds: Callable[[pd.Series], pd.Series]
+
+
+@functools.cache
+def _checks(column: Column, actions: tuple[str, ...] | None) -> tuple[_Check, ...]:
     checks = []
     if column.dtype == "float":
-        checks.append(pa.Check(np.isfinite, name="must be finite", ignore_na=True))
+        checks.append(_Check("must be finite", np.isfinite))
     if column.low is not None or column.dtype == "binary":
         low, high = (0.0, 1.0) if column.low is None else (column.low, column.high)
-        above: Callable[..., Any] = pa.Check.gt if column.low_open else pa.Check.ge
-        if high is None:
-            checks.append(above(low, name=f"must be {column.allowed}"))
-        else:
-            checks.append(pa.Check.in_range(low, high, include_min=not column.low_open, name=f"must be {column.allowed}"))
+        above = operator.gt if column.low_open else operator.ge
+        checks.append(
+            _Check(f"must be {column.allowed}", lambda v: above(v, low) & (v <= high) if high is not None else above(v, low))
+        )
     if column.values:
-        checks.append(pa.Check.isin(column.values, name=f"must be {column.allowed}"))
+        checks.append(_Check(f"must be {column.allowed}", lambda v: v.isin(column.values)))
     if column.is_action and actions is not None:
-        checks.append(pa.Check.isin(actions, name=f"must be one of the actions {', '.join(actions)}"))
-    return checks
+        checks.append(_Check(f"must be one of the actions {', '.join(actions)}", lambda v: v.isin(actions)))
+    return tuple(checks)
 
 
 def _wide_check(rule: Rule) -> Any:
@@ -95,7 +103,7 @@ def pandera_schema(table: str | Table, *, actions: Iterable[str] | None = None) 
         {
             column.name: pa.Column(
                 None,
-                _checks(column, names),
+                [pa.Check(check.holds, name=check.name, ignore_na=True) for check in _checks(column, names)],
                 nullable=column.nullable,
                 required=column.required,
                 title=column.unit,
@@ -160,25 +168,26 @@ def inspect_table(
     if not len(frame) and not spec.may_be_empty:
         faults.append(Fault("", "the table has no rows", "structural"))
     sound: dict[str, pd.Series] = {}
+    given_as: dict[str, pd.Series] = {}
+    columns = list(frame.columns)
     for column in spec.columns:
         name = called[column.name]
-        if column.name not in frame.columns:
+        if column.name not in columns:
             if column.required:
                 faults.append(Fault(name, "is missing", "structural"))
             continue
-        if (times := list(frame.columns).count(column.name)) > 1:
+        if (times := columns.count(column.name)) > 1:
             faults.append(Fault(name, f"is there {times} times", "structural"))
             continue
         given = frame[column.name]
         canonical, wrong = coerce(given, column.dtype)
         if wrong.any():
-            check = f"must hold {NOUNS[column.dtype]}, has type {given.dtype.name}"
-            faults.append(Fault(name, check, "structural", wrong))
+            told = f"must hold {NOUNS[column.dtype]}, has type {given.dtype.name}"
+            faults.append(Fault(name, told, "structural", wrong))
         else:
-            sound[column.name] = canonical
-    clean = frame.assign(**sound)
-    # Check by check rather than schema.validate(lazy=True): that copies every offending value, text too, into its error.
-    schema = pandera_schema(spec, actions=actions)
+            sound[column.name], given_as[column.name] = canonical, given
+    clean = frame.assign(**{name: values for name, values in sound.items() if values is not given_as[name]})
+    names_of_actions = None if actions is None else tuple(actions)
     for column in spec.columns:
         if column.name not in sound:
             continue
@@ -186,16 +195,21 @@ def inspect_table(
         missing = values.isna().to_numpy()
         if missing.any() and not column.nullable:
             faults.append(Fault(name, "must not be missing", "row", missing))
-        shown = values if column.dtype in ("float", "int", "binary") else None
-        for check in schema.columns[column.name].checks:
-            bad = np.zeros(len(values), dtype=bool)
-            bad[~missing] = ~_passes(check, values[~missing])
-            if bad.any():
-                faults.append(Fault(name, str(check.name), "row", bad, shown))
-    for rule, check in zip(spec.rules, schema.checks, strict=True):
-        if set(rule.needs) <= set(sound) and not (ok := _passes(check, clean)).all():
-            text = re.sub(r"\w+", lambda word: called.get(word[0], word[0]), rule.check)
-            faults.append(Fault(called[rule.column], text, "row", ~ok))
+        present = values[~missing] if missing.any() else values
+        for check in _checks(column, names_of_actions):
+            holds = check.holds(present).to_numpy(dtype=bool)
+            if not holds.all():
+                bad = np.zeros(len(values), dtype=bool)
+                bad[~missing] = ~holds
+                shown = values if column.dtype in ("float", "int", "binary") else None
+                faults.append(Fault(name, check.name, "row", bad, shown))
+    for rule in spec.rules:
+        if set(rule.needs) <= set(sound):
+            # positions, not labels: the frame's own index may repeat
+            holds = rule.holds(clean[list(rule.needs)].reset_index(drop=True)).to_numpy(dtype=bool)
+            if not holds.all():
+                text = re.sub(r"\w+", lambda word: called.get(word[0], word[0]), rule.check)
+                faults.append(Fault(called[rule.column], text, "row", ~holds))
     if spec.key and set(spec.key) <= set(sound):
         key = clean[list(spec.key)]
         twice = key.duplicated(keep=False).to_numpy() & key[spec.key[0]].notna().to_numpy()
@@ -203,14 +217,6 @@ def inspect_table(
             labels = ", ".join(called[name] for name in spec.key)
             faults.append(Fault(labels, "must be unique", "structural", twice))
     return Inspection(spec.name, clean, tuple(faults), sound.get("account_id"))
-
-
-def _passes(check: Any, values: pd.Series | pd.DataFrame) -> NDArray[np.bool_]:
-    if not len(values):
-        return np.zeros(0, dtype=bool)
-    # positions, not labels: the frame's own index may repeat
-    output: pd.Series = check(values.reset_index(drop=True)).check_output
-    return output.to_numpy(dtype=bool)
 
 
 def validate(frame: pd.DataFrame, table: str, *, actions: Iterable[str] | None = None) -> pd.DataFrame:

@@ -95,12 +95,15 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
     SchemaError
         Where what stands there cannot be read: text that is none, dates past the calendar.
     """
-    gaps = [c.type for c in table.columns if pa.types.is_signed_integer(c.type) and c.null_count]
+    # what pandas wrote beside the columns is not needed, and may be damaged like anything else
+    table = table.replace_schema_metadata(None)
+    gaps = [i for i, c in enumerate(table.columns) if pa.types.is_signed_integer(c.type) and c.null_count]
     try:
-        # what pandas wrote beside the columns is not needed, and may be damaged like anything else
-        return table.replace_schema_metadata(None).to_pandas(
-            types_mapper=lambda kind: pd.Int64Dtype() if kind in gaps else None, date_as_object=False
-        )
+        frame = table.select([i for i in range(table.num_columns) if i not in gaps]).to_pandas(date_as_object=False)
+        for i in gaps:
+            whole = table.column(i).to_pandas(types_mapper=lambda kind: pd.Int64Dtype())
+            frame.insert(i, table.field(i).name, whole, allow_duplicates=True)
+        return frame
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise SchemaError(f"accounts: rows cannot be read, the file is damaged: {type(error).__name__}") from None
 
@@ -122,7 +125,12 @@ def _parquet(file: Path, rows: int) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(file) as parquet:
         if parquet.metadata.num_rows == 0:
             yield from parquet.schema_arrow.empty_table().to_batches() or [_nothing(parquet.schema_arrow)]
-        yield from parquet.iter_batches(batch_size=rows, use_threads=False)
+        count = 0
+        for batch in parquet.iter_batches(batch_size=rows, use_threads=False):
+            count += batch.num_rows
+            yield batch
+        if count != parquet.metadata.num_rows:  # a damaged footer may leave rows out without a word
+            raise SchemaError(f"{file} is damaged: {count:,} of {parquet.metadata.num_rows:,} rows can be read")
 
 
 def _csv(file: Path, rows: int) -> Iterator[pa.RecordBatch]:

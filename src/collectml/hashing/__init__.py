@@ -14,6 +14,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from collectml.room import room
+
 __all__ = ["stable_hash", "uniform_hash"]
 
 MANY = 50_000  # identifiers from which machine code is loaded; the solver loads it from as many accounts on
@@ -105,7 +107,7 @@ def _by_machine_code(ids: Iterable[object], key: bytes) -> NDArray[np.uint64] | 
         from ._kernel import hash_numbers, hash_texts
     except ImportError:
         return None
-    words, out = np.frombuffer(key, dtype="<u8").astype(np.uint64), np.empty(len(ids), dtype=np.uint64)
+    words, out = np.frombuffer(key, dtype="<u8").astype(np.uint64), room(len(ids), np.uint64)
     if isinstance(ids.dtype, np.dtype) and ids.dtype.kind == "i":
         hash_numbers(np.ascontiguousarray(ids, dtype=np.int64), words, out)
         return out

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from collectml.room import room
+
 from ._compiled import chosen
 from ._instance import Bools, Instance
 from ._scan import Scan, losses
@@ -87,7 +89,8 @@ def core_of(instance: Instance, rows: Ints, at: Scan | None = None, share: float
     tail = np.zeros(0, dtype=np.intp)
     sizes = tail
     if len(instance.shared):
-        unit = np.full(len(instance.values), -1, dtype=np.intp)
+        unit = room(len(instance.values), np.intp)
+        unit.fill(-1)
         unit[instance.shared] = np.repeat(np.arange(len(instance.starts)), instance.sizes)
         tail = unit[rows]
         tail = tail[tail >= 0]

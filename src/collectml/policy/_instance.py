@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from collectml.room import room
+
 from ._usage import Column, Floats, Ints, exact_sum, looked_up, with_tolerance
 
 Bools: TypeAlias = NDArray[np.bool_]
@@ -134,7 +136,7 @@ class Instance:
         if n <= 2 * size:
             return self.whole_customers(np.ones(n, dtype=bool))
         step = 65536
-        code = np.empty(n, dtype=np.uint64)
+        code = room(n, np.uint64)
         for s in range(0, n, step):
             block = slice(s, s + step)
             key = self.tie_key
@@ -177,11 +179,16 @@ class Instance:
         """Return the same limits with nothing at stake: the question whether they can hold at all."""
         return replace(self, values=np.broadcast_to(np.float64(0.0), self.values.shape))
 
+    def within(self, lower: Floats, upper: Floats) -> Instance:
+        """Return the same problem with other limits, widened and rounded as `lower` and `upper` say."""
+        low, high = with_tolerance(lower, upper)
+        whole = np.array([c.whole for c in self.columns], dtype=bool)
+        return replace(self, lower=np.where(whole, np.ceil(low), low), upper=np.where(whole, np.floor(high), high))
+
     def at_most(self, k: int, bound: float) -> Instance:
         """Return the same problem with another upper bound of one limit."""
-        upper, single = self.upper.copy(), np.array([bound])
-        widened = with_tolerance(single, single)[1][0]
-        upper[k] = np.floor(widened) if self.columns[k].whole else widened
+        upper = self.upper.copy()
+        upper[k] = self.within(self.lower, np.full(len(upper), bound)).upper[k]
         return replace(self, upper=upper)
 
     def under(self, kept: Sequence[int]) -> Instance:

@@ -117,6 +117,95 @@ def picked(table: NDArray[np.floating], action: NDArray[np.signedinteger], out: 
 
 
 @machine_code
+def split_sums(x: Floats, sigmas: Floats, parts: Floats) -> None:
+    """Add up what each power of two takes off the elements, one after another; each sum is exact."""
+    for i in range(x.shape[0]):
+        rest = x[i]
+        for j in range(sigmas.shape[0]):
+            high = (rest + sigmas[j]) - sigmas[j]
+            parts[j] += high
+            rest -= high
+
+
+@machine_code
+def largest_finite(table: Floats) -> float:
+    """Return the largest absolute value that is finite, 1 at least."""
+    largest = 1.0
+    for r in range(table.shape[0]):
+        for i in range(table.shape[1]):
+            size = abs(table[r, i])
+            largest = size if size > largest and size < np.inf else largest
+    return largest
+
+
+@machine_code
+def couple(
+    adjusted: Floats,
+    starts: Ints,
+    sizes: Ints,
+    contact: NDArray[np.bool_],
+    floor: float,
+    closeness: Floats,
+    action: Ints,
+    margin: Floats,
+    nearness: Floats,
+) -> None:
+    """Find best action, lead and nearness of the rows of customers who get one contact at most; see `_scan.losses`.
+
+    Parameters
+    ----------
+    adjusted : ndarray, shape (A, m)
+    starts, sizes : ndarray of int
+    contact : ndarray of bool, shape (A,)
+    floor : float
+        How much worse than contact it is not to contact a row that can only be contacted.
+    closeness : ndarray, shape (A, A)
+        Empty where nearness is not asked.
+    action, margin, nearness : ndarray, shape (m,)
+        To be filled.
+    """
+    actions, asked = adjusted.shape[0], closeness.size > 0
+    largest = sizes.max()
+    without, gain = np.empty(largest), np.empty(largest)
+    calm, busy = np.empty(largest, np.int64), np.empty(largest, np.int64)
+    for c in range(starts.shape[0]):
+        begin, size = starts[c], sizes[c]
+        top, second, taker = -np.inf, -np.inf, -1
+        for i in range(size):
+            quiet, loud, calm[i], busy[i] = -np.inf, -np.inf, 0, 0
+            for a in range(actions):
+                x = adjusted[a, begin + i]
+                if contact[a]:
+                    if x > loud:
+                        loud, busy[i] = x, a
+                elif x > quiet:
+                    quiet, calm[i] = x, a
+            without[i] = quiet if quiet > -np.inf else loud - floor
+            gain[i] = loud - without[i]
+            if gain[i] > top:
+                top, second, taker = gain[i], top, i
+            elif gain[i] > second:
+                second = gain[i]
+        for i in range(size):
+            r = begin + i
+            best = max(0.0, top)
+            others = max(0.0, second) if i == taker else best
+            action[r] = busy[i] if i == taker and top > 0 else calm[i]
+            least, next_, close = np.inf, np.inf, np.inf
+            for a in range(actions):
+                loss = without[i] + best - adjusted[a, r] if contact[a] else without[i] + best - others - adjusted[a, r]
+                loss = max(loss, 0.0)
+                if loss < least:
+                    least, next_ = loss, least
+                elif loss < next_:
+                    next_ = loss
+                if asked and a != action[r]:
+                    close = min(close, loss * closeness[a, action[r]])
+            margin[r] = next_
+            nearness[r] = close if asked else next_
+
+
+@machine_code
 def best_pair(
     gain: Floats, step: Floats, row: Ints, owner: Ints, usage: Floats, lower: Floats, upper: Floats
 ) -> tuple[int, int]:
@@ -248,8 +337,8 @@ def moments(
             whole += q
             mean += q * beyond
             square += q * (beyond * beyond)
-            if q > 0:
-                largest = max(largest, abs(beyond))
+            size = abs(beyond) if q > 0 else 0.0
+            largest = size if size > largest else largest
         first += mean / whole
         second += square / whole * household[r]
         most[r] = largest

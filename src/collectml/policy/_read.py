@@ -13,7 +13,7 @@ from collectml.errors import InfeasibleStrategyError
 
 from ._compiled import chosen
 from ._instance import Bools, Instance, Matrix, Usage
-from ._usage import Column, Floats, Ints, with_tolerance
+from ._usage import Column, Floats, Ints
 
 
 def read(
@@ -67,11 +67,9 @@ def read(
     if key is not None:
         # integers keep all 64 bits (a shift of the origin keeps their order); + 0.0 makes -0.0 and 0.0 one key
         key = _ordered(key)
-    low, high = with_tolerance(low, high)
-    whole = np.array([c.whole for c in columns], dtype=bool)
-    low, high = np.where(whole, np.ceil(low), low), np.where(whole, np.floor(high), high)
     none = np.zeros(0, dtype=np.intp)
     instance = Instance(value, columns, low, high, mask, key, np.zeros(actions, dtype=bool), none, none, title)
+    instance = instance.within(low, high)
     if codes is None or touches is None:
         return instance
     return _coupled(replace(instance, contact=touches), codes)

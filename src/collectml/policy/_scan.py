@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from collectml.room import kept, room
+
 from ._compiled import chosen
 from ._instance import Bools, Instance
 from ._usage import Floats, Ints
@@ -84,8 +86,7 @@ def losses(adjusted: Floats, starts: Ints, sizes: Ints, contact: Bools) -> tuple
     without, with_ = quiet.max(axis=0), loud.max(axis=0)
     # a row that can only be contacted: give the alternative a worth so low that the contact is always here
     size = float(np.abs(adjusted[np.isfinite(adjusted)]).max(initial=1.0))
-    floor = 2.0 ** (np.ceil(np.log2(size)) + 4)
-    without = np.where(np.isfinite(without), without, with_ - floor)
+    without = np.where(np.isfinite(without), without, with_ - _beyond(size))
     gain = with_ - without
     place = np.arange(len(gain))
     top = np.maximum.reduceat(gain, starts)
@@ -101,6 +102,11 @@ def losses(adjusted: Floats, starts: Ints, sizes: Ints, contact: Bools) -> tuple
     takes[taker[top > 0]] = True
     action = np.where(takes, loud.argmax(axis=0), quiet.argmax(axis=0))
     return np.maximum(loss, 0.0), action, adjusted[action, place]
+
+
+def _beyond(size: float) -> float:
+    """Return a sum beyond all money at stake, a power of two so that adding it rounds nothing away."""
+    return float(2.0 ** (np.ceil(np.log2(size)) + 4))
 
 
 @dataclass(frozen=True)
@@ -149,9 +155,9 @@ def scan(instance: Instance, price: Floats, reach: Floats | None = None) -> Scan
         By how much the priced difference between two actions may still move; asks for `Scan.nearness`.
     """
     n, actions, _ = instance.shape
-    margin = np.empty(n)
+    margin = room(n)
     action: NDArray[np.signedinteger] = np.zeros(n, dtype=np.int8 if actions <= 127 else np.int16)
-    nearness = margin if reach is None else np.empty(n)
+    nearness = margin if reach is None else room(n)
     closeness = _closeness(reach)
     _choose(instance, price, closeness, None, action, margin, nearness)
     if len(instance.shared):
@@ -244,6 +250,14 @@ def _coupled(
     instance: Instance, adjusted: Floats, starts: Ints, sizes: Ints, closeness: Floats
 ) -> tuple[Ints, Floats, Floats]:
     """Return action, margin and nearness of whole customers, given value less priced usage, shape (A, m)."""
+    kernels = chosen(len(instance.values))
+    if kernels is not None and len(adjusted) > 1:
+        m = adjusted.shape[1]
+        chosen_action, lead = np.empty(m, dtype=np.intp), np.empty(m)
+        near = lead if not closeness.size else np.empty(m)
+        floor = _beyond(kernels.largest_finite(adjusted))
+        kernels.couple(adjusted, starts, sizes, instance.contact, floor, closeness, chosen_action, lead, near)
+        return chosen_action, lead, near
     loss, action, _ = losses(adjusted, starts, sizes, instance.contact)
     margin = np.partition(loss, 1, axis=0)[1] if len(loss) > 1 else np.full(len(action), np.inf)
     if not closeness.size:
@@ -276,13 +290,13 @@ def rescan(instance: Instance, at: Scan, price: Floats, reach: Floats | None = N
     if len(starts):
         adjusted = instance.adjusted(rows[alone:], price)
         found[alone:], margin[alone:], nearness[alone:] = _coupled(instance, adjusted, starts, sizes, closeness)
-    margins = at.margin - move[at.action]
+    margins = np.subtract(at.margin, move[at.action], out=room(n))
     if len(instance.shared):
         margins[instance.shared] = at.margin[instance.shared] - largest
     margins[rows] = margin
     nearnesses = margins
     if reach is not None:
-        nearnesses = at.nearness.copy()
+        nearnesses = kept(at.nearness.copy())
         nearnesses[rows] = nearness
     changed = np.flatnonzero(found != at.action[rows])
     action = at.action.copy()

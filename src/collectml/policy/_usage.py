@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from collectml.room import room
+
 from ._compiled import chosen
 
 Floats = NDArray[np.float64]
@@ -36,7 +38,7 @@ def exact_sum(x: Floats) -> float:
     >>> exact_sum(np.array([1e16, 1.0, -1e16]))
     1.0
     """
-    peak = float(np.abs(x).max(initial=0.0))
+    peak = float(max(x.max(initial=0.0), -x.min(initial=0.0)))
     if peak == 0.0 or not math.isfinite(peak):
         return float(x.sum()) if peak else 0.0
     spread = 2.0 ** math.ceil(math.log2(len(x) + 2))
@@ -44,13 +46,16 @@ def exact_sum(x: Floats) -> float:
     sigmas = [sigma]
     while len(sigmas) < 3 and sigmas[-1] * spread * 2.0**-53 >= 1e-290:
         sigmas.append(sigmas[-1] * spread * 2.0**-53)
-    parts = [0.0] * len(sigmas)
+    parts = np.zeros(len(sigmas))
+    if (kernels := chosen(len(x))) is not None:
+        kernels.split_sums(x, np.array(sigmas), parts)
+        return math.fsum(parts)
     for s in range(0, len(x), STEP):
         rest = x[s : s + STEP]
         for i, sigma in enumerate(sigmas):
             high = rest + sigma
             high -= sigma
-            parts[i] += float(high.sum())
+            parts[i] += high.sum()
             rest = rest - high
     return math.fsum(parts)
 
@@ -137,7 +142,7 @@ def looked_up(table: NDArray[np.floating], action: NDArray[np.integer]) -> Float
     kernels = chosen(len(action))
     if kernels is None:
         return table[np.arange(len(action)), action].astype(np.float64)
-    out = np.empty(len(action))
+    out = room(len(action))
     kernels.picked(table, action, out)
     return out
 

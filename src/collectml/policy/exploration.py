@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectml.hashing import uniform_hash
+from collectml.room import room
 from collectml.strategy import CompiledLimit
 
 from ._compiled import chosen
@@ -298,7 +299,7 @@ def exploration_moments(problem: AssignmentProblem, limit: CompiledLimit, weight
     """
     n, strategy = len(problem.ids), problem.strategy
     share = (1 - strategy.holdout.share) * strategy.exploration.share
-    most, means, seconds = np.empty(n), [], []
+    most, means, seconds = room(n), [], []
     moments = _moments if (kernels := chosen(n)) is None else kernels.moments
     for rows in blocks(n):
         usage = np.atleast_2d(limit.usage) if limit.usage.ndim == 1 else limit.usage[rows]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectml.errors import InfeasibleStrategyError
+from collectml.room import room
 from collectml.strategy import CompiledLimit
 
-from ._search import patience
+from ._instance import Instance
+from ._read import read
+from ._search import Search, patience
 from ._usage import TOLERANCE, blocks, exact_sum, looked_up, total
 from .exploration import BREACH_PROBABILITY, bernstein_margin, bernstein_tail, exploration_moments
 from .problem import AssignmentProblem
-from .solver import AssignmentSolution, solve_assignment
+from .solver import AssignmentSolution, solution_of
 
 __all__ = ["Plan", "make_plan"]
 
@@ -110,13 +114,14 @@ def make_plan(problem: AssignmentProblem, *, gap: float = 1e-6) -> Plan:
     sums = np.array([x.ratio is None for x in problem.limits], dtype=bool)
     possible = sums & (upper >= np.array([c.fixed for c in chance]))
     margin = np.zeros(len(chance))
+    instance = _instance(problem)
     for _ in range(MAX_ROUNDS if keep < 1 else 1):
         plan_upper = np.maximum((upper - elsewhere - margin) / keep, cautious)
         # chance alone never makes a limit impossible that could be kept by doing nothing
         plan_upper = np.where(possible, np.maximum(plan_upper, 0.0), plan_upper)
         plan_lower = (lower - elsewhere + margin) / keep
         try:
-            solution = _solve(problem, chance, plan_lower, plan_upper, gap)
+            solution = _solve(problem, instance, chance, plan_lower, plan_upper, gap)
         except InfeasibleStrategyError as error:
             raise _too_much_chance(problem, error, margin) from None
         needed, tail = _spread(problem, solution.action, chance, keep, share, cautious)
@@ -155,39 +160,46 @@ def _parts(problem: AssignmentProblem, limit: CompiledLimit) -> list[Floats]:
     return [limit.usage] if limit.usage.ndim == 1 else [limit.usage[rows] for rows in blocks(len(problem.ids))]
 
 
+def _instance(problem: AssignmentProblem) -> Instance | None:
+    """Hand all accounts to the solver, of which fixed ones may only get the control; None where nobody is decided."""
+    free = problem.free
+    if not free.any():
+        return None
+    eligible = problem.eligible
+    if not free.all():
+        eligible = np.logical_and(eligible, free[:, None], out=room(eligible.shape, np.bool_))
+        eligible[:, 0] = True
+    shared = problem.strategy.one_contact_per_customer and bool((problem.household > 1).any())
+    return read(
+        problem.net,
+        [x.usage for x in problem.limits],
+        np.full(len(problem.limits), np.inf),
+        None,
+        eligible,
+        problem.customer_code if shared else None,
+        problem.strategy.contact_mask if shared else None,
+        problem.tie,
+        [x.name for x in problem.limits],
+    )
+
+
 def _solve(
-    problem: AssignmentProblem, chance: list[_Chance], lower: Floats, upper: Floats, gap: float
+    problem: AssignmentProblem, instance: Instance | None, chance: list[_Chance], lower: Floats, upper: Floats, gap: float
 ) -> AssignmentSolution:
-    """Solve for all accounts, of which fixed ones may only get the control; bounds and solution count what is used beyond it.
+    """Solve under some limits; bounds and solution count what is used beyond the control.
 
     The solver counts the control's usage as well, so bounds move by it: no column is copied.
     """
     free, names = problem.free, [x.name for x in problem.limits]
-    if not free.any():  # nobody is decided: commitments and notices alone must fit
+    if instance is None:  # nobody is decided: commitments and notices alone must fit
         over = [x for x, low, high in zip(names, lower, upper, strict=True) if high < 0 or low > 0]
         if over:
             raise InfeasibleStrategyError(f"commitments and mandatory notices alone break {', '.join(over)}", over)
         nothing = np.zeros(len(names))
         return AssignmentSolution(np.zeros(len(free), dtype=np.intp), 0.0, 0.0, 0.0, "optimal", nothing, nothing)
-    eligible = problem.eligible
-    if not free.all():
-        eligible = eligible & free[:, None]
-        eligible[:, 0] = True
     control = np.array([c.control for c in chance], dtype=float)
-    shared = problem.strategy.one_contact_per_customer and bool((problem.household > 1).any())
-    solution = solve_assignment(
-        problem.net,
-        usage=[x.usage for x in problem.limits],
-        upper=_moved(upper, control, 1.0),
-        lower=_moved(lower, control, -1.0),
-        eligible=eligible,
-        customer=problem.customer_code if shared else None,
-        contact=problem.strategy.contact_mask if shared else None,
-        tie_key=problem.tie,
-        gap=gap,
-        names=names,
-        time_limit=patience(len(free)),
-    )
+    within = instance.within(_moved(lower, control, -1.0), _moved(upper, control, 1.0))
+    solution = solution_of(Search(within, gap, time.monotonic() + patience(len(free))))
     fixed = exact_sum(np.asarray(problem.net[~free, 0], dtype=np.float64))
     value, bound = solution.value - fixed, solution.upper_bound - fixed
     return replace(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collectml.errors import SchemaError
 from collectml.hashing import stable_hash
+from collectml.room import kept, room
 from collectml.strategy import CompiledLimit, Expression, Permissions, Strategy, Tally, permissions
 
 from .exploration import exploration_distribution, exploration_weights, preferred
@@ -108,13 +109,14 @@ class AssignmentProblem:
     @cached_property
     def household(self) -> NDArray[np.int32]:
         """Accounts that each account's customer has, shape (n,)."""
-        return np.bincount(self.customer_code).astype(np.int32)[self.customer_code]
+        return kept(np.bincount(self.customer_code).astype(np.int32)[self.customer_code])
 
     @cached_property
     def explorable(self) -> NDArray[np.bool_]:
         """What exploration may give: of a customer's accounts only one is contacted, and what is fixed stays, shape (n, A)."""
-        explorable = self.eligible & self.free[:, None]
-        explorable &= self.leads[:, None] | ~self.strategy.contact_mask
+        explorable = np.logical_and(self.eligible, self.free[:, None], out=room(self.eligible.shape, np.bool_))
+        for j in np.flatnonzero(self.strategy.contact_mask):
+            explorable[:, j] &= self.leads
         explorable[:, 0] = True
         return explorable
 
@@ -225,7 +227,7 @@ def join_accounts(
     AssignmentProblem
     """
     cycle = f"{day:%Y-%m-%d}"
-    codes = pd.factorize(customer)[0].astype(np.intp, copy=False)
+    codes = kept(pd.factorize(customer)[0].astype(np.intp, copy=False))
     tie = stable_hash(ids, salt=strategy.salts.tie, purpose="tie", cycle=cycle)
     problem = AssignmentProblem(
         strategy=strategy,
@@ -289,7 +291,10 @@ def _uncontacted(strategy: Strategy, rows: AccountRows, codes: NDArray[np.intp])
         return rows.eligible
     contacted = np.zeros(int(codes.max()) + 1, dtype=bool)
     contacted[codes[(rows.fixed >= 0) & strategy.contact_mask[np.maximum(rows.fixed, 0)]]] = True
-    return rows.eligible & ~(contacted[codes][:, None] & strategy.contact_mask)
+    eligible, free = kept(rows.eligible.copy()), ~contacted[codes]
+    for j in np.flatnonzero(strategy.contact_mask):
+        eligible[:, j] &= free
+    return eligible
 
 
 def _leads(strategy: Strategy, codes: NDArray[np.intp], tie: NDArray[np.uint64]) -> NDArray[np.bool_]:

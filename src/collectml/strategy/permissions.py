@@ -117,18 +117,20 @@ def permissions(strategy: Strategy, accounts: pd.DataFrame, *, unsupported: Sequ
     ([True, False, False], ['', 'consent', 'consent'])
     """
     n, actions = len(accounts), strategy.actions
-    allowed = np.ones((n, len(actions)), dtype=bool)
+    allowed = np.ones((len(actions), n), dtype=bool)  # action by action: whole columns at a time
     denied: dict[str, NDArray[np.bool_]] = {}
     covers: dict[str, NDArray[np.bool_]] = {}
     missing: dict[str, tuple[str, ...]] = {}
     for condition in strategy.conditions:
         expression = Expression(condition.allow)
-        denied[condition.name] = ~expression.allows(accounts)
+        allows = expression.allows(accounts)
+        denied[condition.name] = ~allows
         covers[condition.name] = np.array([condition.covers(a) for a in actions])
         missing[condition.name] = expression.missing_fields(accounts)
-        allowed &= ~(denied[condition.name][:, None] & covers[condition.name])
+        for j in np.flatnonzero(covers[condition.name]):
+            allowed[j] &= allows
     blocked = np.array([a.name in unsupported and a.name != strategy.control for a in actions])
     if blocked.any():
         denied[NO_EVIDENCE], covers[NO_EVIDENCE] = np.ones(n, dtype=bool), blocked
-        allowed &= ~blocked
-    return Permissions(allowed, denied, covers, missing)
+        allowed[blocked] = False
+    return Permissions(np.ascontiguousarray(allowed.T), denied, covers, missing)

@@ -137,19 +137,17 @@ def _start(store: Store, experiment: Experiment, metrics: Mapping[str, float], t
     from mlflow.entities import Metric, Param
 
     commit, dirty = commit_of_folder()
-    run = store.client.create_run(
-        store.experiment_id,
-        run_name=experiment.name,
-        tags={"collectml.version": __version__, "collectml.commit": commit, "collectml.dirty": dirty, **tags},
+    run = store.new_run(
+        experiment.name, {"collectml.version": __version__, "collectml.commit": commit, "collectml.dirty": dirty, **tags}
     )
     values = {k: v for k, v in metrics.items() if math.isfinite(v)}
     store.client.log_batch(
-        run.info.run_id,
+        run,
         metrics=[Metric(k, v, 0, 0) for k, v in values.items()],
         params=[Param(k, str(v)[:480]) for k, v in _flat(experiment.model_dump(mode="json", exclude={"strategy"}))],
     )
-    store.client.set_terminated(run.info.run_id)
-    return str(run.info.run_id)
+    store.client.set_terminated(run)
+    return run
 
 
 def _flat(value: object, path: str = "") -> list[tuple[str, object]]:

@@ -7,8 +7,9 @@ import io
 import os
 import re
 import threading
+import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from collectml.strategy.reading import parse, read_yaml
 __all__ = ["Store", "TrackingConfig", "asking", "mlflow_quiet", "open_store", "read_config", "sent_once", "within"]
 
 T = TypeVar("T")
+
+RUN_KEY = "collectml.run_key"
 
 # set before mlflow is imported: no telemetry, and an absent server is a word within seconds, not after four minutes
 _ENVIRONMENT = {
@@ -104,6 +107,41 @@ class Store:
     experiment_id: str
     client: Any
     local: Path
+
+    def new_run(self, name: str, tags: Mapping[str, str]) -> str:
+        """Create a run, and only one, though the answer be lost.
+
+        Parameters
+        ----------
+        name : str
+            Of the run.
+        tags : mapping of str to str
+            Its tags; a key made here is put beside them.
+
+        Returns
+        -------
+        str
+            Id of the run.
+
+        Notes
+        -----
+        A request without an answer may have been carried out: before it is sent again, the run is looked for by its key.
+        """
+        from mlflow.exceptions import MlflowException
+
+        key = uuid.uuid4().hex
+        for last in (False, True):
+            try:
+                with sent_once():
+                    run = self.client.create_run(self.experiment_id, run_name=name, tags={**tags, RUN_KEY: key})
+                return str(run.info.run_id)
+            except (MlflowException, OSError):
+                found = self.client.search_runs([self.experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
+                if found:
+                    return str(found[0].info.run_id)
+                if last:
+                    raise
+        raise AssertionError  # the loop returns or raises
 
     def model_name(self, experiment: str) -> str:
         """Name the registered model of an experiment.

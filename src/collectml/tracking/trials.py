@@ -43,12 +43,12 @@ def log_trials(store: Store, parent: str, result: TuningResult) -> list[str]:
                 "collectml.state": trial.state,
                 "collectml.chosen": str(bool(result.params) and trial.number == result.best.number).lower(),
             }
-            run = store.client.create_run(store.experiment_id, run_name=f"trial {trial.number}", tags=tags).info.run_id
+            run = store.new_run(f"trial {trial.number}", tags)
             numbers = {"seconds": trial.seconds} | ({} if trial.value is None else {"value": trial.value})
             metrics = [Metric(k, v, 0, 0) for k, v in numbers.items() if math.isfinite(v)]
             metrics += [Metric("value_so_far", v, 0, step) for step, v in enumerate(trial.fold_values)]
             params = [Param("objective", result.objective), *(Param(k, str(v)) for k, v in trial.params.items())]
             store.client.log_batch(run, metrics=metrics, params=params)
             store.client.set_terminated(run, status=_STATUS[trial.state])
-            runs.append(str(run))
+            runs.append(run)
     return runs
