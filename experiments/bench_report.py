@@ -6,7 +6,8 @@ Trains a small model (or reads the one in DIR), simulates the accounts, assigns 
 only what the report takes beyond that: seconds (and processor seconds) for payload and page, the PDF apart, and the peak of
 resident memory above what the batch holds (Linux: the peak is reset before the report begins). Then the contributions to the
 effect of each account's most valuable action against the control are told in turn by `collectml.explain.effect_contributions`, by
-LightGBM's `pred_contrib` and by `shap.TreeExplainer` (which ask twice), one thread and processor time for each; they are checked to agree to 1e-10.
+LightGBM's `pred_contrib` and by `shap.TreeExplainer` (which are asked twice), one thread and its processor time for each; they are
+checked to agree to 1e-10.
 """
 
 from __future__ import annotations

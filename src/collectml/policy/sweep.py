@@ -38,6 +38,8 @@ def solve_along(
     bounds: Sequence[float],
     gap: float,
     known: Mapping[int, AssignmentSolution] | None = None,
+    *,
+    seconds: float = SECONDS,
 ) -> list[AssignmentSolution | None]:
     """Solve a problem at rising upper bounds of one limit.
 
@@ -52,7 +54,9 @@ def solve_along(
     gap : float
         Target of the certified relative gap.
     known : mapping of int to AssignmentSolution, optional
-        Solutions that are already there, by position.
+        Solutions that are already there, by position; the search begins at the first one's prices.
+    seconds : float, default 10
+        Time for each bound; what it is short of is in the solution's gap.
 
     Returns
     -------
@@ -66,16 +70,18 @@ def solve_along(
     """
     points: list[AssignmentSolution | None] = [None] * len(bounds)
     before: list[_Solved] = []  # the last two
+    near = [_Solved(bounds[i], solution) for i, solution in (known or {}).items()][:1]
     for i in reversed(range(len(bounds))):
         if known and i in known:
             points[i] = known[i]
+            before = [*before[-1:], _Solved(bounds[i], known[i])]
             continue
         program = instance.at_most(swept, bounds[i])
         if before and (again := _still_good(before[-1], swept, bounds[i], gap)) is not None:
             points[i] = again
             continue
         try:
-            solution = solution_of(_search(program, bounds[i], gap, before))
+            solution = solution_of(_search(program, bounds[i], gap, before or near, seconds))
         except InfeasibleStrategyError:
             if not before:
                 raise
@@ -85,9 +91,9 @@ def solve_along(
     return points
 
 
-def _search(program: Instance, bound: float, gap: float, before: Sequence[_Solved]) -> Search:
+def _search(program: Instance, bound: float, gap: float, before: Sequence[_Solved], seconds: float) -> Search:
     """Search from the prices that the last bounds lead to."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     if not before or len(program.values) <= WHOLE:
         return Search(program, gap, deadline)
     return Search(program, gap, deadline, _foreseen(bound, before))

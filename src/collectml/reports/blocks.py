@@ -106,6 +106,8 @@ class Inputs:
         The plan against its own prices, where it was worked out already.
     frame : DataFrame, optional
         The assignment's rows, likewise.
+    shifted : DataFrame, optional
+        Each limit a tenth tighter and looser, solved anew; None for a plan made by a strategy tree, which is not the best one.
     """
 
     accounts: pd.DataFrame | None = None
@@ -114,6 +116,7 @@ class Inputs:
     approval: Approval = Approval()
     priced: PricedRows | None = None
     frame: pd.DataFrame | None = None
+    shifted: pd.DataFrame | None = None
 
     def decided(self, assignment: Assignment) -> pd.DataFrame:
         """Give the assignment's rows, a row an account.

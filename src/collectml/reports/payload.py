@@ -14,6 +14,7 @@ import pandas as pd
 from collectml.errors import CollectMLError
 from collectml.policy import Assignment
 from collectml.policy.exploration import usage_of
+from collectml.policy.shifted import shifted_limits
 
 from .audit import cross_checks
 from .blocks import Inputs, ModelLike, fact
@@ -79,7 +80,8 @@ def build_payload(
     """
     frame = assignment.frame()
     inputs = inputs or Inputs()
-    inputs = replace(inputs, priced=inputs.prices(assignment), frame=frame)
+    shifted = None if assignment.by_tree is not None else shifted_limits(assignment.problem, assignment.plan)
+    inputs = replace(inputs, priced=inputs.prices(assignment), frame=frame, shifted=shifted)
     checks = check_identities(model, assignment, frame) + cross_checks(model, assignment, inputs)
     _refuse_broken(checks)
     found = gates(model, assignment)
