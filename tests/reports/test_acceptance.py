@@ -319,7 +319,8 @@ def leaves(payload):
         for table in s["tables"]:
             yield table["caption"]
             yield from (c["label"] for c in table["columns"])
-            yield from (write_number(r[c["key"]], c["kind"]) for r in table["rows"] for c in table["columns"])
+            ends = [(key, c["kind"]) for c in table["columns"] for key in (c["key"], c["upto"]) if key is not None]
+            yield from (write_number(r[key], kind) for r in table["rows"] for key, kind in ends)
         yield from (write_sentence(p) for p in s["paragraphs"])
         yield from (c["title"] for c in s["charts"])
         yield s["number"]

@@ -25,6 +25,7 @@ __all__ = [
     "Sentence",
     "Table",
     "fact",
+    "interval",
     "plain",
     "say",
     "table_of",
@@ -218,11 +219,36 @@ class Column:
         Header, with the unit.
     kind : str
         ``text``, ``list``, ``count``, ``money``, ``money2``, ``share``, ``number``: how it is written.
+    upto : str, optional
+        Name of the upper end in the rows, where the column is an interval.
     """
 
     key: str
     label: str
     kind: str = "text"
+    upto: str | None = None
+
+
+def interval(kind: str, of: str = "") -> Column:
+    """Make the column of a 95 % interval, which stands beside its estimate.
+
+    Parameters
+    ----------
+    kind : str
+        How its ends are written.
+    of : str
+        What their names in the rows begin with: ``"gain_"`` for ``gain_low`` and ``gain_high``.
+
+    Returns
+    -------
+    Column
+
+    Examples
+    --------
+    >>> interval("share", "contacted_").upto
+    'contacted_high'
+    """
+    return Column(f"{of}low", "95 % interval", kind, f"{of}high")
 
 
 @dataclass(frozen=True)
@@ -313,8 +339,9 @@ def table_of(caption: str, frame: pd.DataFrame, columns: Sequence[Column]) -> Ta
     -------
     Table
     """
+    kinds = {key: c.kind for c in columns for key in (c.key, c.upto) if key is not None}
     rows = [
-        {c.key: _counted(row[c.key]) if c.kind == "count" else _plain(row[c.key]) for c in columns}
+        {key: _counted(row[key]) if kind == "count" else _plain(row[key]) for key, kind in kinds.items()}
         for row in frame.to_dict("records")
     ]
     return Table(caption, columns, rows)
