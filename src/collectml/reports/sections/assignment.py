@@ -30,10 +30,6 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     currency = model.strategy.currency
     by_action = assignment.by_action().reset_index(names="action")
     limits = assignment.limits()
-    limits["price_words"] = [
-        f"one more {_one(unit)} is worth {abs(price):,.2f} {currency}" if abs(price) > 0 else "not scarce"
-        for unit, price in zip(limits["unit"], limits["shadow_price"], strict=True)
-    ]
     frame, solution = inputs.decided(assignment), assignment.plan.solution
     bounded = limits[np.isfinite(limits["upper"])]
     gain = frame["value"] - frame["value_no_action"]
@@ -95,7 +91,6 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                     Column("unit", "Unit"),
                     Column("share_used", "Share used", "share"),
                     Column("shadow_price", f"Shadow price, {currency} per unit", "money2"),
-                    Column("price_words", "What it costs"),
                 ],
             )
         )
@@ -199,13 +194,3 @@ def _by_stage(frame: pd.DataFrame, inputs: Inputs, currency: str) -> Table:
             Column("value", f"Expected net value, {currency}", "money"),
         ],
     )
-
-
-def _one(unit: str) -> str:
-    return {
-        "money": "unit of money",
-        "minutes": "minute",
-        "items": "piece",
-        "accounts": "account",
-        "complaints": "complaint",
-    }.get(unit, unit)

@@ -11,6 +11,7 @@ from collectml.reports.blocks import Column, Inputs, ModelLike, Section, Table, 
 __all__ = ["build"]
 
 
+FLAGS = {"True": "yes", "False": "no"}
 GROUPS = ("age_band", "region", "hardship", "vulnerable")
 
 
@@ -61,7 +62,7 @@ def _contacted(assignment: Assignment, inputs: Inputs) -> list[Table]:
         if labels is None:
             continue
         table = by_group(
-            labels.astype(object).where(labels.notna(), "unknown").astype(str),
+            labels.astype(object).where(labels.notna(), "unknown").astype(str).replace(FLAGS),
             {"contacted": frame["action"].isin(contact), "harsh": frame["action"].isin(harsh)},
         )
         tables.append(
@@ -92,7 +93,7 @@ def _with_rest(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _outcomes(table: pd.DataFrame, currency: str) -> list[Table]:
-    shown = table.assign(kind=table["kind"].str.replace("_", " "))
+    shown = table.assign(kind=table["kind"].str.replace("_", " "), group=table["group"].replace(FLAGS))
     group = [Column("kind", "By"), Column("group", "Group"), Column("decisions", "Decisions", "count")]
     predicted = table_of(
         "Observed over expected payers by group",
