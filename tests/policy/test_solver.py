@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -369,3 +371,27 @@ def test_maqs_own_example():
     values = np.array([[0.0, 30, 10], [0, 40, 50], [0, 10, 55]])
     solution = solve_assignment(values, usage=[np.array([0.0, 3, 6])], upper=[15.0])
     assert solution.action.tolist() == [1, 2, 2]
+
+
+def test_the_clock_takes_no_part_in_the_answer(monkeypatch):
+    """A search ends by its work: with a clock that runs four times as fast it finds the same assignment and the same bound."""
+    rng = np.random.default_rng(5)
+    n, actions, limits = 200, 6, 5
+    values = rng.lognormal(3, 1, (n, actions)) * rng.normal(0.3, 1, (n, actions))
+    values[:, 0] = 0.0
+    usage = [np.where(rng.random(actions) < 0.6, rng.uniform(0.5, 20.0, (n, actions)).round(2), 0.0) for _ in range(limits)]
+    for used in usage:
+        used[:, 0] = 0.0
+    upper = [0.5 * used[np.arange(n), values.argmax(axis=1)].sum() for used in usage]
+    problem = {"usage": usage, "upper": upper, "time_limit": 40.0}
+    slow = solve_assignment(values, **problem)
+    assert slow.status == "gap_not_reached"  # hard enough for the work to be what ends it
+    monotonic = time.monotonic
+    monkeypatch.setattr("collectml.policy._search.time.monotonic", lambda: 4.0 * monotonic())
+    fast = solve_assignment(values, **problem)
+    assert (slow.action == fast.action).all()
+    assert (slow.value, slow.upper_bound, slow.shadow_prices.tolist()) == (
+        fast.value,
+        fast.upper_bound,
+        fast.shadow_prices.tolist(),
+    )

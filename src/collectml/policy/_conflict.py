@@ -17,7 +17,7 @@ from ._usage import Floats
 
 SAMPLE = 2000
 ROUNDS = 6
-SECONDS = 2.0  # for each question of how much a limit must give
+SECONDS = 10.0  # the brake on each question of how much a limit must give
 
 
 def proof(instance: Instance, seconds: float, only: int | None = None) -> Floats | None:

@@ -37,9 +37,22 @@ FOLLOWED, FEW = (
     300,
 )  # where prices follow on from those of a similar problem: rows for Newton, and for the linear programme
 ROUNDS = 6  # of Newton over the rows closest to another choice
-SECONDS = 2.0  # for each question of which limits conflict, once there is no assignment
+SECONDS = 10.0  # the brake on each question of which limits conflict, once there is no assignment
 DOUBT = 1.5  # standard errors of prices from a sample within which a row's choice may change
-OPEN = 20_000  # pairs the integer programme may be asked to decide
+OPEN = {
+    True: 1_000,
+    False: 400,
+}  # pairs an integer programme may be asked to decide, where the portfolio is small and where not
+NODES = 50_000  # that it may search, over its pairs: work ends it and not the clock, so that the same inputs give the same answer
+PATIENCE, ACCOUNTS_A_SECOND = (
+    60.0,
+    20_000,
+)  # the brake where a plan must not depend on the clock: a fiftieth of an idle machine's pace
+
+
+def patience(accounts: int) -> float:
+    """Return the seconds after which a search that should end by its work is stopped all the same."""
+    return max(PATIENCE, accounts / ACCOUNTS_A_SECOND)
 
 
 class Search:
@@ -238,27 +251,30 @@ class Search:
         """
         for part in (1 / 64, 1 / 16, 1 / 4) if self.found else ():
             if self.gap > goal:
-                self.open_up(part * (self.best.bound - self.value), goal, 0.2 * self.left)
-        return self.gap <= goal or self.open_up(self.best.bound - self.value if self.found else np.inf, 0.0, self.left)
+                self.open_up(part * (self.best.bound - self.value), goal)
+        return self.gap <= goal or self.open_up(self.best.bound - self.value if self.found else np.inf, 0.0)
 
-    def open_up(self, window: float, goal: float, seconds: float) -> bool:
+    def open_up(self, window: float, goal: float) -> bool:
         """Solve the integer programme over rows and actions with losses within a window; say whether it ran to its end."""
         instance = self.instance
         if np.isfinite(window):
             window += 1e-9 * max(self.best.bound - self.value, 1e-6 * abs(self.value), 1e-9)
         rows = instance.whole_customers(self.best.margin <= window)
-        if seconds <= 0 or len(rows) * instance.shape[1] > OPEN:
+        if self.left <= 0 or len(rows) * instance.shape[1] > ROWS:
             return False
         if not len(rows):
             return True
         core = core_of(instance, rows, self.best)
         loss, _ = core.loss(self.best.price)
         allowed = np.isfinite(loss) & (loss <= window)
+        pairs = int(np.count_nonzero(allowed))
+        if self.found and pairs > OPEN[self.small]:
+            return False
         program = Program(core, allowed, instance.units, self.stake(loss[allowed]))
         gap = 0.0
         if goal and self.found and (lost := program.lost(self.action[rows].astype(np.intp))) > 0:
             gap = 0.25 * goal * max(1.0, abs(self.value)) / (program.stake * lost)
-        found = program.integral(seconds, gap)
+        found = program.integral(self.left, max(NODES // pairs, 20), gap)
         if found.action is not None:
             self.offer(found.action, core.rows)
         elif not self.found:
@@ -275,7 +291,7 @@ class Search:
             if not self.refuted:
                 return False
             core = core_of(part, part.whole_customers(np.ones(len(part.values), dtype=bool)))
-            found = Program(core, np.isfinite(core.value), part.units, 1.0).integral(SECONDS)
+            found = Program(core, np.isfinite(core.value), part.units, 1.0).integral(SECONDS, NODES)
             return found.proven and found.action is None
 
         error = explain(instance, impossible)

@@ -122,32 +122,26 @@ class Program:
         room = np.concatenate([(upper / self.units)[self.has_upper], (-lower / self.units)[self.has_lower]])
         return sparse.csr_array(used), room
 
-    def _solve(
-        self, upper: Floats, lower: Floats, cuts: list[Floats], seconds: float, gap: float | None
-    ) -> optimize.OptimizeResult:
-        """Hand the programme over: the linear one where no gap is given, the integer one otherwise."""
+    def _rows_of(self, upper: Floats, lower: Floats, cuts: list[Floats]) -> tuple[sparse.csr_array, Floats]:
+        """Return the inequalities: limits, one contact per customer, and solutions cut off."""
         used, room = self._limits(upper, lower)
         matrix = sparse.vstack([used, self.once, *(sparse.csr_array(c[None, :]) for c in cuts)], format="csr")
-        room = np.concatenate([room, np.ones(self.once.shape[0]), [c.sum() - 1.0 for c in cuts]])
+        return matrix, np.concatenate([room, np.ones(self.once.shape[0]), [c.sum() - 1.0 for c in cuts]])
+
+    def relaxed(self, seconds: float) -> Settled:
+        """Solve the linear programme: prices, and an assignment rounded at the few fractional rows."""
+        matrix, room = self._rows_of(self.core.upper, self.core.lower, [])
         count = self.types.count
-        options: dict[str, float] = {"time_limit": max(0.01, seconds)}
-        if gap is not None:
-            options["mip_rel_gap"] = gap
-        return optimize.linprog(
+        found = optimize.linprog(
             self.cost,
             A_ub=matrix,
             b_ub=room,
             A_eq=self.each,
             b_eq=count,
             bounds=np.column_stack([np.zeros(len(self.kind)), count[self.kind]]),
-            method="highs-ds" if gap is None else "highs",
-            integrality=None if gap is None else 1,
-            options=options,
+            method="highs-ds",
+            options={"time_limit": max(0.01, seconds)},
         )
-
-    def relaxed(self, seconds: float) -> Settled:
-        """Solve the linear programme: prices, and an assignment rounded at the few fractional rows."""
-        found = self._solve(self.core.upper, self.core.lower, [], seconds, None)
         if found.x is None or found.status != 0:
             return Settled(None, None, found.status == 2)
         return Settled(self._rows(found.x), self._price(found.ineqlin.marginals) * self.stake / self.units, True)
@@ -186,16 +180,28 @@ class Program:
         price[self.has_lower] -= worth[split : split + int(self.has_lower.sum())]
         return price
 
-    def integral(self, seconds: float, gap: float = 0.0) -> Settled:
-        """Solve the integer programme to a gap relative to its own objective, see `lost`.
+    def integral(self, seconds: float, nodes: int, gap: float = 0.0) -> Settled:
+        """Solve the integer programme to a gap relative to its own objective, see `lost`, or until so many nodes were searched.
 
+        Nodes are the limit that is meant, so that the same programme has the same answer on a busy machine; seconds are the brake.
         HiGHS' feasibility tolerance of 1e-6 is not ours, so its answers are checked and cut off.
         """
         upper, lower = self.core.upper.copy(), self.core.lower.copy()
+        count = self.types.count
         cuts: list[Floats] = []
         exact = True
         for _ in range(3 * CUTS):
-            found = self._solve(upper, lower, cuts, seconds, gap)
+            matrix, room = self._rows_of(upper, lower, cuts)
+            found = optimize.milp(
+                self.cost,
+                constraints=[
+                    optimize.LinearConstraint(matrix, -np.inf, room),
+                    optimize.LinearConstraint(self.each, count, count),
+                ],
+                bounds=optimize.Bounds(0, count[self.kind]),
+                integrality=np.ones(len(self.kind)),
+                options={"time_limit": max(0.01, seconds), "node_limit": nodes, "mip_rel_gap": gap},
+            )
             if found.x is None:
                 return Settled(None, None, exact and found.status == 2)
             action = self._rows(found.x)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from collectml.errors import InfeasibleStrategyError
 from collectml.strategy import CompiledLimit
 
+from ._search import patience
 from ._usage import TOLERANCE, blocks, exact_sum, looked_up, total
 from .exploration import BREACH_PROBABILITY, bernstein_margin, bernstein_tail, exploration_moments
 from .problem import AssignmentProblem
@@ -19,7 +20,6 @@ __all__ = ["Plan", "make_plan"]
 
 Floats = NDArray[np.float64]
 MAX_ROUNDS = 6
-ACCOUNTS_A_SECOND = 20_000  # a fiftieth of what an idle machine solves: a busy one is waited for, not given up on
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _solve(
         tie_key=problem.tie,
         gap=gap,
         names=names,
-        time_limit=max(10.0, len(free) / ACCOUNTS_A_SECOND),
+        time_limit=patience(len(free)),
     )
     fixed = exact_sum(np.asarray(problem.net[~free, 0], dtype=np.float64))
     value, bound = solution.value - fixed, solution.upper_bound - fixed

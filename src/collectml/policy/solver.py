@@ -93,7 +93,8 @@ def solve_assignment(
         Target of the certified relative gap.
     time_limit : float, default 10
         Seconds after which the best assignment found is returned; up to a minute more where there is none yet (the first call
-        on a machine compiles).
+        on a machine compiles). Only problems that are small and hard (hundreds of accounts under many tight limits) come near it: the
+        search ends by the work it may do, and what ends by work is the same every time, on a busy machine too.
     names : sequence of str, length K, optional
         What the limits are called in errors; "limit 0" and so on by default.
     warm_start : array-like, shape (K,), optional

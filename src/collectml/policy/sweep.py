@@ -15,13 +15,11 @@ import numpy as np
 from collectml.errors import InfeasibleStrategyError
 
 from ._instance import Instance
-from ._search import WHOLE, Search
+from ._search import WHOLE, Search, patience
 from ._usage import Floats
 from .solver import AssignmentSolution, solution_of
 
 __all__ = ["solve_along"]
-
-SECONDS = 10.0  # for each bound
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,6 @@ def solve_along(
     bounds: Sequence[float],
     gap: float,
     known: Mapping[int, AssignmentSolution] | None = None,
-    *,
-    seconds: float = SECONDS,
 ) -> list[AssignmentSolution | None]:
     """Solve a problem at rising upper bounds of one limit.
 
@@ -55,8 +51,6 @@ def solve_along(
         Target of the certified relative gap.
     known : mapping of int to AssignmentSolution, optional
         Solutions that are already there, by position; the search begins at the first one's prices.
-    seconds : float, default 10
-        Time for each bound; what it is short of is in the solution's gap.
 
     Returns
     -------
@@ -81,7 +75,7 @@ def solve_along(
             points[i] = again
             continue
         try:
-            solution = solution_of(_search(program, bounds[i], gap, before or near, seconds))
+            solution = solution_of(_search(program, bounds[i], gap, before or near))
         except InfeasibleStrategyError:
             if not before:
                 raise
@@ -91,9 +85,9 @@ def solve_along(
     return points
 
 
-def _search(program: Instance, bound: float, gap: float, before: Sequence[_Solved], seconds: float) -> Search:
+def _search(program: Instance, bound: float, gap: float, before: Sequence[_Solved]) -> Search:
     """Search from the prices that the last bounds lead to."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patience(len(program.values))
     if not before or len(program.values) <= WHOLE:
         return Search(program, gap, deadline)
     return Search(program, gap, deadline, _foreseen(bound, before))
