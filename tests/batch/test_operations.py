@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 import collectml as cm
+from collectml.errors import ConfigurationError
 from collectml.explain import approved_dictionary
 from collectml.explain.reasons import SEVERAL, SEVERAL_ZH
+from collectml.pipeline.drivers import explainable
 
 DAY = "2026-06-30"
 
@@ -115,6 +118,11 @@ def test_reasons_of_every_action_are_told_in_approved_words_and_verified(assign,
     (out / "reasons.parquet").write_bytes(content)
     changed = run("verify", out)
     assert (changed.code, "reasons.parquet" in changed.err) == (1, True)
+
+
+def test_a_learner_whose_boosters_cannot_be_explained_is_refused():
+    with pytest.raises(ConfigurationError, match="learner 't' has no shared booster of payment to explain; use 'hurdle'"):
+        explainable(SimpleNamespace(learner="t", learner_=object()))
 
 
 def test_a_dry_run_writes_nothing(assign, snapshot, tmp_path):
