@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+
+import collectml as cm
+from collectml.errors import ConfigurationError
+from collectml.explain import approved_dictionary
+from collectml.explain.reasons import SEVERAL, SEVERAL_ZH
+from collectml.pipeline.drivers import explainable
 
 DAY = "2026-06-30"
 
@@ -82,6 +89,40 @@ def test_drift_warns_or_stops(assign, snapshot, tmp_path):
     assert stopped.code == 3
     assert stopped.err.startswith("error: accounts: 1 of ")
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+
+
+def test_reasons_of_every_action_are_told_in_approved_words_and_verified(assign, run, trained, snapshot, tmp_path):
+    out = tmp_path / "out"
+    assert assign(snapshot, "--reasons").code == 0
+    told, assigned = pd.read_parquet(out / "reasons.parquet"), pd.read_parquet(out / "assignments.parquet")
+    acted = assigned.loc[assigned["action"] != "no_action", ["account_id", "action"]]
+    assert set(told["account_id"]) == set(acted["account_id"])
+    assert told.groupby("account_id")["rank"].agg(lambda r: r.tolist() == list(range(1, len(r) + 1))).all()
+    assert told["rank"].max() <= 4
+    words = approved_dictionary()
+    known = dict(zip(words.texts("en").values(), words.texts("zh-CN").values(), strict=True)) | {SEVERAL: SEVERAL_ZH}
+    assert (told["reason"].map(known) == told["reason_zh"]).all()
+    # the same as one asks of the model for those accounts and actions
+    some = snapshot[snapshot["account_id"].isin(acted["account_id"])]
+    action = acted.set_index("account_id")["action"].reindex(some["account_id"]).set_axis(some.index)
+    asked = cm.load(trained.model).reasons(some, action, dictionary=words.texts("en"), forbidden=words.forbidden)
+    order = ["account_id", "rank"]
+    pd.testing.assert_frame_equal(
+        told.drop(columns="reason_zh").sort_values(order, ignore_index=True),
+        asked.sort_values(order, ignore_index=True),
+        check_dtype=False,
+    )
+    assert run("verify", out).code == 0
+    content = bytearray((out / "reasons.parquet").read_bytes())
+    content[len(content) // 2] ^= 1
+    (out / "reasons.parquet").write_bytes(content)
+    changed = run("verify", out)
+    assert (changed.code, "reasons.parquet" in changed.err) == (1, True)
+
+
+def test_a_learner_whose_boosters_cannot_be_explained_is_refused():
+    with pytest.raises(ConfigurationError, match="learner 't' has no shared booster of payment to explain; use 'hurdle'"):
+        explainable(SimpleNamespace(learner="t", learner_=object()))
 
 
 def test_a_dry_run_writes_nothing(assign, snapshot, tmp_path):

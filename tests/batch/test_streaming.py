@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from collectml.batch import reasons as batch_reasons
 from collectml.batch import run as batch_run
 from collectml.batch import score_and_assign
 from collectml.engines import ledger as ledger_module
@@ -60,14 +61,16 @@ def _but_the_proof(summary: bytes) -> dict[str, object]:
     return {k: v for k, v in json.loads(summary).items() if k not in ("solution", "limits")}
 
 
-def test_the_bytes_depend_neither_on_the_block_nor_on_the_memory(night, tmp_path):
-    whole = night("whole")
-    spilled = night("spilled", block=400, memory="512KiB")
+def test_the_bytes_depend_neither_on_the_block_nor_on_the_memory(night, tmp_path, monkeypatch):
+    whole = night("whole", reasons=True)
+    monkeypatch.setattr(batch_reasons, "PART", 333)
+    spilled = night("spilled", block=400, memory="512KiB", reasons=True)
     assert (whole.metrics["spilled"], spilled.metrics["spilled"]) == (False, True)
     assert spilled.assignment.problem.net.dtype == np.float32
     np.testing.assert_array_equal(spilled.assignment.problem.net, whole.assignment.problem.net)
     one, other = _bytes(tmp_path / "whole"), _bytes(tmp_path / "spilled")
     assert other["assignments.parquet"] == one["assignments.parquet"]
+    assert other["reasons.parquet"] == one["reasons.parquet"]
     assert _but_the_proof(other["summary.json"]) == _but_the_proof(one["summary.json"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["spilled", "whole"]
     pd.testing.assert_frame_equal(spilled.assignments, pd.read_parquet(tmp_path / "whole" / "assignments.parquet"))

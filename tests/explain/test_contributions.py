@@ -13,7 +13,7 @@ from scipy.special import expit
 
 import collectml as cm
 from collectml.errors import CollectMLError, ConfigurationError
-from collectml.explain import Contributions, contributions, effect_contributions, global_drivers
+from collectml.explain import Contributions, _leaves, contributions, effect_contributions, global_drivers
 from collectml.models._lightgbm import train_booster
 from collectml.uplift.shared_action import with_action
 
@@ -100,7 +100,7 @@ def test_they_add_up_on_a_trained_strategy(real):
     effect = learner.boosters_["pay_effect"]
     for position in (1, len(uplift.actions_) - 1):
         there, here = with_action(encoded, position), with_action(encoded, 0)
-        explained = effect_contributions(effect, there, here, names)
+        explained = effect_contributions(effect, encoded, position, 0, names)
         np.testing.assert_allclose(explained.margin, raw(effect, there) - raw(effect, here), rtol=1e-9, atol=1e-12)
         np.testing.assert_array_equal(explained.base, 0)
         assert list(explained.values.columns) == [*names, "(the action itself)"]
@@ -112,8 +112,7 @@ def test_they_add_up_on_a_trained_strategy(real):
 
 def test_of_the_control_against_itself_nothing_is_to_be_explained(real):
     uplift, learner, encoded = real
-    here = with_action(encoded[:50], 0)
-    explained = effect_contributions(learner.boosters_["pay_effect"], here, here, uplift.encoder_.columns_)
+    explained = effect_contributions(learner.boosters_["pay_effect"], encoded[:50], 0, 0, uplift.encoder_.columns_)
     assert (explained.values.to_numpy() == 0).all()
     assert (explained.margin == 0).all()
 
@@ -180,9 +179,13 @@ def test_the_order_of_columns_changes_no_name_s_contribution(rows, payers, boost
     pd.testing.assert_frame_equal(contributions(booster, rows, NAMES).values, theirs, rtol=1e-9, atol=1e-9)
 
 
-def test_batches_threads_and_row_order_change_nothing(booster, rows, monkeypatch):
+@pytest.mark.parametrize("plain", [False, True])
+def test_blocks_threads_and_row_order_change_nothing(plain, booster, rows, monkeypatch):
+    if plain:  # the package's function hides the module of its name
+        monkeypatch.setitem(contributions.__globals__, "leaf_paths", lambda booster, setting: None)
     whole = contributions(booster, rows, NAMES, threads=1)
-    monkeypatch.setitem(contributions.__globals__, "BATCH_ROWS", 7)  # the package's function hides the module of its name
+    monkeypatch.setitem(contributions.__globals__, "BATCH_ROWS", 7)
+    monkeypatch.setattr(_leaves, "BLOCK", 7)
     parts = contributions(booster, rows, NAMES, threads=2)
     pd.testing.assert_frame_equal(whole.values, parts.values, check_exact=True)
     backwards = contributions(booster, rows[::-1].copy(), NAMES)
@@ -258,10 +261,9 @@ def test_a_sum_that_misses_is_an_error_and_not_an_explanation(booster, rows):
         def __getattr__(self, name):
             return getattr(booster, name)
 
-        def predict(self, X, *, pred_contrib=False, **kwargs):
-            out = booster.predict(X, pred_contrib=pred_contrib, **kwargs)
-            if pred_contrib:
-                out[-1, 2] += 1e-5
+        def predict(self, X, **kwargs):
+            out = booster.predict(X, **kwargs)
+            out[-1] += 1e-5
             return out
 
     with pytest.raises(CollectMLError, match="miss the prediction by 1e-05"):

@@ -9,6 +9,7 @@ import pytest
 from collectml.errors import ConfigurationError, InfeasibleStrategyError
 from collectml.policy import TreatmentPolicy, price_actions, solve_assignment
 from collectml.policy._read import read
+from collectml.policy.shifted import shifted_limits
 from collectml.policy.sweep import solve_along
 from collectml.strategy import Strategy
 
@@ -196,3 +197,33 @@ def test_a_limit_in_whole_pieces_is_swept_in_whole_pieces():
     points = solve_along(read(**problem, upper=[np.inf, np.inf, 0.0], lower=None, names=None), 2, bounds, 1e-6)
     assert [p.usage[2] for p in points] == [500, 501]
     assert points[1].value > points[0].value
+
+
+def test_a_tenth_more_or_less_is_what_a_solution_of_its_own_finds_and_the_price_foresees():
+    held = assignment(several=0.3, holdout={"share": 0.1}, exploration={"share": 0.1})
+    table = shifted_limits(held.problem, held.plan).set_index("limit")
+    assert table.index.tolist() == ["minutes", "money", "complaints"]
+    assert (table["less"] < 0).any()
+    assert (table["more"] > 0).any()
+    for name in table.index:
+        upper = float(held.limits().set_index("limit").loc[name, "upper"])
+        points = held.frontier(name, points=3, low=0.9 * upper, high=1.1 * upper)
+        room = (points.bound - points.value).max() + table.loc[name, ["proven", "less_proven", "more_proven"]].max()
+        for told, value in ((table.loc[name, "less"], points.value[0]), (table.loc[name, "more"], points.value[2])):
+            assert abs(told - (value - points.value[1])) <= room
+        assert table.loc[name, "more"] <= table.loc[name, "foreseen"] + table.loc[name, "proven"] + 1e-9
+        assert -table.loc[name, "less"] >= table.loc[name, "foreseen"] - table.loc[name, "proven"] - 1e-9
+
+
+def test_a_limit_that_is_not_scarce_may_bind_a_tenth_tighter_and_one_that_cannot_hold_has_no_value():
+    used = assignment(limits=[]).limits()
+    assert len(used) == 0
+    calls = int((assignment(limits=[]).frame()["action"] == "call").sum())
+    loose = [{"name": "calls", "kind": "capacity", "unit": "items", "actions": ["call"], "upper": calls + 1}]
+    held = assignment(limits=loose)
+    row = shifted_limits(held.problem, held.plan).iloc[0]
+    assert (row["foreseen"], row["more"]) == (0.0, 0.0)
+    assert row["less"] < -1
+    both = [*loose, {"name": "least", "kind": "share", "actions": ["call"], "lower": (calls - 1) / 2500}]
+    held = assignment(limits=both)
+    assert np.isnan(shifted_limits(held.problem, held.plan).iloc[0]["less"])

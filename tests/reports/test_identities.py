@@ -16,7 +16,9 @@ import pytest
 from collectml.errors import ArtifactError, ConfigurationError
 from collectml.evaluation.groups import by_group
 from collectml.pipeline.verify import verify_report
+from collectml.policy.shifted import shifted_limits
 from collectml.reports import Approval, BrokenIdentityError, CommitteeReport, MissingTranslationError, payload_digest
+from collectml.reports import payload as payload_module
 from collectml.reports.pdf import to_pdf
 from collectml.reports.render import to_html
 from collectml.reports.words import Words, locale
@@ -35,6 +37,14 @@ def broken(report, words):
 def test_parts_that_miss_the_margin(report):
     report.cases["cases"][0]["parts"] = {"Payment history": 5.01, "(cost)": -2.0}
     broken(report, "parts of each margin add up to it")
+
+
+@pytest.mark.parametrize(("column", "by"), [("more", 1_000.0), ("less", 1_000.0), ("more", -1_000.0)])
+def test_a_tenth_of_a_limit_that_is_worth_what_no_price_allows(report, monkeypatch, column, by):
+    monkeypatch.setattr(
+        payload_module, "shifted_limits", lambda *a: shifted_limits(*a).assign(**{column: lambda t: t[column] + by})
+    )
+    broken(report, "a tenth more of each limit" if by > 0 else "no looser limit is worth less than the plan")
 
 
 def test_a_counterfactual_that_changes_nothing(report):

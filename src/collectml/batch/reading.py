@@ -77,6 +77,8 @@ class Night:
         Rows read.
     drift : DataFrame or None
         How far each feature is from training; None for a model saved without a profile.
+    features : ndarray, shape (n, p), or None
+        Encoded features, where reasons were asked for.
     """
 
     problem: AssignmentProblem
@@ -85,6 +87,7 @@ class Night:
     rejects: pd.DataFrame
     rows: int
     drift: pd.DataFrame | None
+    features: NDArray[np.float64] | None
 
 
 def read_accounts(
@@ -97,6 +100,7 @@ def read_accounts(
     unsupported: tuple[str, ...],
     allowed: AllowedRejects,
     tree: StrategyTree | None = None,
+    keep_features: bool = False,
 ) -> Night:
     """Check and score all accounts, and set up the problem of the night.
 
@@ -118,6 +122,8 @@ def read_accounts(
         How many rows may have faults.
     tree : StrategyTree, optional
         Which makes the plan.
+    keep_features : bool, default False
+        Whether encoded features are kept, for reasons: 8 bytes a feature and account.
 
     Returns
     -------
@@ -128,7 +134,7 @@ def read_accounts(
     SchemaError
         With all faults of all rows: where one is found, the rest is still read and checked, but scored no more.
     """
-    reader = _Reader(model, strategy, ledger, day, unsupported, allowed, tree)
+    reader = _Reader(model, strategy, ledger, day, unsupported, allowed, tree, keep_features)
     for block in source:
         reader.take(block)
     give_back()
@@ -152,8 +158,10 @@ class _Reader:
         unsupported: tuple[str, ...],
         allowed: AllowedRejects,
         tree: StrategyTree | None,
+        keep_features: bool,
     ) -> None:
         self.model, self.strategy, self.ledger, self.day = model, strategy, ledger, day
+        self.keep_features = keep_features
         self.unsupported, self.allowed, self.tree = unsupported, allowed, tree
         # ids repeat across blocks, and one block may be empty: both are looked at when all rows are known
         self.table = replace(account_table(model), key=(), may_be_empty=True)
@@ -204,7 +212,8 @@ class _Reader:
         leaf = None if self.tree is None else self.ledger.column("leaf")
         rejects = pd.concat(self.rejects) if self.rejects else pd.DataFrame({"reject_reason": pd.Series(dtype="str")})
         drift = None if self.drift is None else self.drift.frame()
-        return Night(problem, leaf, self.ledger.column("grade"), rejects, self.rows, drift)
+        features = self.ledger.column("features") if self.keep_features else None
+        return Night(problem, leaf, self.ledger.column("grade"), rejects, self.rows, drift, features)
 
     def _add(self, fault: dict[str, Any]) -> None:
         self.doomed |= fault["kind"] == "structural"
@@ -237,6 +246,8 @@ class _Reader:
             ledger.append_ids("customer", good["customer_id"])
         if self.tree is not None:
             ledger.append("leaf", self.tree.leaf_of(good).astype(np.int16))
+        if self.keep_features:
+            ledger.append("features", self.model.uplift.encoder_.transform(good[self.model.features]))
         grades = pd.Index(GRADES).get_indexer(pd.Index(self.model.grades(numbered)))
         ledger.append("grade", grades.astype(np.int8))
         ledger.end_block(len(good))

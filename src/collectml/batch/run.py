@@ -25,12 +25,14 @@ from collectml.engines.postgres import writing
 from collectml.errors import CollectMLError, ConfigurationError, SchemaError
 from collectml.folders import exclusive, staging
 from collectml.pipeline import StrategyModel, load
+from collectml.pipeline.drivers import explainable
 from collectml.policy import Assignment, StrategyTree, TreatmentPolicy
 from collectml.strategy import Strategy
 from collectml.tracking import Registered, find_model, lineage_of, tracked_delivery
 
 from .journal import Journal
 from .reading import AllowedRejects, Night, account_table, read_accounts
+from .reasons import write_reasons
 from .sources import AccountSource, file_digests, parse_day, with_strategy
 from .writing import as_json, manifest_of, summary_of, tables, write_parquet, write_rows
 
@@ -106,6 +108,7 @@ def score_and_assign(
     dry_run: bool = False,
     allow_new_holdout: bool = False,
     to_table: str | None = None,
+    reasons: bool = False,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> BatchResult:
     """Score a snapshot and assign an action to every account.
@@ -140,6 +143,8 @@ def score_and_assign(
         Accept a strategy whose hold-out salt differs from the model's: the held-out customers change.
     to_table : str, optional
         ``postgresql://...#table`` that gets the assignments too, in one transaction; the same batch again replaces its rows.
+    reasons : bool, default False
+        Write ``reasons.parquet`` too: why the action of each account that gets one changes its chance of payment.
     progress : callable, optional
         Told the name of each stage.
 
@@ -168,6 +173,8 @@ def score_and_assign(
         source.check()
         folder, registered = find_model(model)
         trained = load(folder)
+        if reasons:
+            explainable(trained.uplift)
         used = trained if own is None else with_strategy(trained, own, str(strategy), allow_new_holdout)
         tonight = used.strategy if calendar is None else used.strategy.with_capacity(calendar, as_of=day)
         policy = TreatmentPolicy(tonight, logged=used.logged, tree=planner)
@@ -185,6 +192,7 @@ def score_and_assign(
                     unsupported=policy.unsupported(),
                     allowed=allowed,
                     tree=planner,
+                    keep_features=reasons,
                 )
                 journal.rows(night.rows, len(night.rejects), ledger.spilled)
                 drifted = _drifted(night, journal, stop=quality == "stop")
@@ -193,6 +201,9 @@ def score_and_assign(
                 journal.stage("checking and writing")
                 path = None if target is None else scratch / "assignments.parquet"
                 written = write_rows(assignment, night, path)
+                if reasons:
+                    journal.stage("telling reasons")
+                    write_reasons(used, assignment, night, None if target is None else scratch / "reasons.parquet")
                 summary = {**summary_of(assignment, night, written), "drifted": drifted}
                 tracking = "none"
                 if target is not None:
@@ -229,13 +240,10 @@ def _deliver(
     to_table: str | None,
 ) -> str:
     """Make folder and, where one is given, table appear together; say what became of the batch's run."""
-    files: dict[str, bytes | Path] = {
-        "assignments.parquet": scratch / "assignments.parquet",
-        "summary.json": as_json(summary),
-    }
     if len(night.rejects):
-        files["rejects.parquet"] = scratch / "rejects.parquet"
         write_parquet(night.rejects, scratch / "rejects.parquet")
+    written = [scratch / f"{name}.parquet" for name in ("assignments", "reasons", "rejects")]
+    files: dict[str, bytes | Path] = {"summary.json": as_json(summary)} | {p.name: p for p in written if p.exists()}
     outputs = {n: file_digest(x) if isinstance(x, Path) else hashlib.sha256(x).hexdigest() for n, x in files.items()}
     manifest = manifest_of(assignment, summary, inputs=inputs, model=model, outputs=outputs) | {"lineage": lineage}
     batch_id = f"{summary['as_of']}-{hashlib.sha256(seal(manifest)).hexdigest()[:16]}"

@@ -19,7 +19,6 @@ __all__ = ["command"]
 @click.option("--strategy", type=click.Path(path_type=Path), help="Strategy file in place of the model's own.")
 @click.option("--language", type=click.Choice(["en", "zh-CN", "both"]), default="en", show_default=True)
 @click.option("--pdf", is_flag=True, help="Write the PDF beside it (extra: report).")
-@click.option("--reasons", type=click.Path(path_type=Path), help="Write the reasons of every account, Parquet.")
 @click.option("--owner", multiple=True, help="Owner of a condition; once for each, in their order.")
 @click.option("--due", help="Date the conditions are due.")
 @click.option("--expires", help="Date the approval ends.")
@@ -37,7 +36,6 @@ def command(
     strategy: Path | None,
     language: str,
     pdf: bool,
-    reasons: Path | None,
     owner: tuple[str, ...],
     due: str | None,
     expires: str | None,
@@ -76,9 +74,6 @@ def command(
             provenance={"model": model, "collectml": __version__, "commit": _commit()},
         )
         path = report.write(out, language=language, pdf=pdf)
-        if reasons is not None:
-            tell("reasons")
-            result.model.bilingual_reasons(result.accounts, result.assignment).to_parquet(reasons, index=False)
     click.echo(f"report written to {path}")
 
 

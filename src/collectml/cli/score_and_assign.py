@@ -25,6 +25,7 @@ __all__ = ["command"]
 @click.option(
     "--tree", type=click.Path(path_type=Path), help="Strategy tree that makes the plan, as collectml tree wrote it."
 )
+@click.option("--reasons", is_flag=True, help="Write reasons.parquet too: why each account has its action.")
 @click.option("--max-rejects", default="0", show_default=True, help="Rows with faults to set apart: 10, or a share, 0.1%.")
 @click.option("--memory", default="2GiB", show_default=True, help="What the process may hold; the rest goes to files.")
 @click.option(
@@ -42,6 +43,7 @@ def command(
     strategy: Path | None,
     capacity: Path | None,
     tree: Path | None,
+    reasons: bool,
     max_rejects: str,
     memory: str,
     quality: str,
@@ -62,6 +64,7 @@ def command(
             strategy=strategy,
             capacity=capacity,
             tree=tree,
+            reasons=reasons,
             max_rejects=max_rejects,
             memory=memory,
             quality=quality,

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from collectml.errors import CollectMLError, ConfigurationError
+from collectml.models._one_walk import predict_rows, predict_settings
+from collectml.uplift.shared_action import with_action
+
+from ._leaves import leaf_paths
 
 __all__ = [
     "CALIBRATOR",
@@ -120,7 +124,7 @@ class Contributions:
 def contributions(
     booster: lgb.Booster, X: Floats, names: Sequence[str], *, index: pd.Index | None = None, threads: int = 2
 ) -> Contributions:
-    """Explain a booster's margins exactly, in batches, and check that they add up.
+    """Explain a booster's margins exactly, and check that they add up.
 
     Parameters
     ----------
@@ -150,52 +154,38 @@ def contributions(
     References
     ----------
     Lundberg, Erion & Lee (2018), Consistent individualized feature attribution for tree ensembles (path-dependent TreeSHAP).
+    Yang (2021), Fast TreeSHAP, and Yu et al. (2022), Linear TreeSHAP, from which the way of computing it is taken.
     """
     _check_fit(booster, X, names)
-    text = booster.model_to_string(num_iteration=1)
-    if "boosting: rf" in text or "[boosting: rf]" in text:
-        raise ConfigurationError("contributions of a random forest are not averaged by LightGBM; they would not add up")
-    if "is_linear=1" in text:
-        raise ConfigurationError("contributions of linear trees are not defined by LightGBM")
-    out = np.empty((len(X), X.shape[1] + 1))
-    for start in range(0, len(X), BATCH_ROWS):
-        part = slice(start, start + BATCH_ROWS)
-        out[part] = cast("Floats", booster.predict(X[part], pred_contrib=True, num_threads=threads))
-        raw = cast("Floats", booster.predict(X[part], raw_score=True, num_threads=threads))
-        worst = float(np.abs(out[part].sum(axis=1) - raw).max(initial=0.0))
-        if worst > TOLERANCE:
-            raise CollectMLError(f"contributions miss the prediction by {worst:.2g}, more than {TOLERANCE:g}")
-    frame = pd.DataFrame(out[:, :-1], index=index, columns=list(names))
-    return Contributions(frame, out[:, -1])
-
-
-def _check_fit(booster: lgb.Booster, X: Floats, names: Sequence[str]) -> None:
-    p = booster.num_feature()
-    if X.ndim != 2 or X.shape[1] != p:
-        raise ConfigurationError(f"the booster was trained on {p} columns; the rows to explain have the shape {X.shape}")
-    if len(names) != p or len(set(names)) != p:
-        raise ConfigurationError(f"{p} columns need {p} different names, not {len(set(names))} among {len(names)}")
-    if booster.num_model_per_iteration() != 1:
-        raise ConfigurationError("the booster has several margins a row (multi-class): explain one class at a time")
+    paths = leaf_paths(booster, setting=False)
+    if paths is None:
+        values, base = _by_lightgbm(booster, X, threads)
+    else:
+        values, base = paths.contributions(X, threads=threads), np.full(len(X), paths.base)
+    _check_sum(values.sum(axis=1) + base, predict_rows(booster, X, raw=True, threads=threads))
+    return Contributions(pd.DataFrame(values, index=index, columns=list(names)), base)
 
 
 def effect_contributions(
     booster: lgb.Booster,
-    X_action: Floats,
-    X_control: Floats,
+    X: Floats,
+    first: NDArray[np.intp] | int,
+    second: NDArray[np.intp] | int,
     names: Sequence[str],
     *,
     index: pd.Index | None = None,
     threads: int = 2,
 ) -> Contributions:
-    """Explain what an action changes against the control: the difference of two exact explanations of one booster.
+    """Explain what an action changes against another: the difference of two exact explanations of one booster.
 
     Parameters
     ----------
     booster : lightgbm.Booster
         Shared by all actions; the action is the last column.
-    X_action, X_control : ndarray, shape (n, p + 1)
-        The same rows under the action and under the control.
+    X : ndarray, shape (n, p)
+        Encoded rows, without the action.
+    first, second : ndarray of int, shape (n,), or int
+        Positions of the two actions of each row.
     names : sequence of str, length p
         Names of the features.
     index : Index, optional
@@ -207,11 +197,56 @@ def effect_contributions(
     -------
     Contributions
         The last column, ``"(the action itself)"``, is what the action changes for everybody; ``base`` is 0.
+
+    Raises
+    ------
+    ConfigurationError, CollectMLError
+        As :func:`contributions`.
     """
-    columns = [*names, ITSELF]
-    there = contributions(booster, X_action, columns, index=index, threads=threads)
-    here = contributions(booster, X_control, columns, index=index, threads=threads)
-    return Contributions(there.values - here.values, there.base - here.base)
+    columns, n = [*names, ITSELF], len(X)
+    there, here = (np.broadcast_to(np.asarray(a, dtype=np.float64), n) for a in (first, second))
+    _check_fit(booster, with_action(X[:1], 0), columns)
+    paths = leaf_paths(booster, setting=True)
+    if paths is None:
+        one, other = (_by_lightgbm(booster, np.column_stack([X, a]), threads)[0] for a in (there, here))
+        values = one - other
+    else:
+        values = paths.differences(X, there, here, threads=threads)
+    asked, at = np.unique(np.concatenate([there, here]), return_inverse=True)
+    margins = predict_settings(booster, X, asked[:, None], raw=True, threads=threads)
+    rows = np.arange(n)
+    _check_sum(values.sum(axis=1), margins[rows, at[:n]] - margins[rows, at[n:]])
+    return Contributions(pd.DataFrame(values, index=index, columns=columns), np.zeros(n))
+
+
+def _by_lightgbm(booster: lgb.Booster, X: Floats, threads: int) -> tuple[Floats, Floats]:
+    """Explain rows by LightGBM itself: the plain way, for boosters that are not laid out, and the oracle of the fast one."""
+    out = np.empty((len(X), X.shape[1] + 1))
+    for start in range(0, len(X), BATCH_ROWS):
+        part = slice(start, start + BATCH_ROWS)
+        out[part] = cast("Floats", booster.predict(X[part], pred_contrib=True, num_threads=threads))
+    return out[:, :-1], out[:, -1]
+
+
+def _check_sum(told: Floats, margin: Floats) -> None:
+    worst = float(np.abs(told - margin).max(initial=0.0))
+    if worst > TOLERANCE:
+        raise CollectMLError(f"contributions miss the prediction by {worst:.2g}, more than {TOLERANCE:g}")
+
+
+def _check_fit(booster: lgb.Booster, X: Floats, names: Sequence[str]) -> None:
+    p = booster.num_feature()
+    if X.ndim != 2 or X.shape[1] != p:
+        raise ConfigurationError(f"the booster was trained on {p} columns; the rows to explain have the shape {X.shape}")
+    if len(names) != p or len(set(names)) != p:
+        raise ConfigurationError(f"{p} columns need {p} different names, not {len(set(names))} among {len(names)}")
+    if booster.num_model_per_iteration() != 1:
+        raise ConfigurationError("the booster has several margins a row (multi-class): explain one class at a time")
+    text = booster.model_to_string(num_iteration=1)
+    if "boosting: rf" in text or "[boosting: rf]" in text:
+        raise ConfigurationError("contributions of a random forest are not averaged by LightGBM; they would not add up")
+    if "is_linear=1" in text:
+        raise ConfigurationError("contributions of linear trees are not defined by LightGBM")
 
 
 def interactions(

@@ -79,18 +79,29 @@ def reasons_for(
     totals = np.zeros((len(explained.values), len(texts)))
     for feature, text in printable.items():
         totals[:, texts.index(text)] += explained.values[feature].to_numpy()
-    order = np.argsort(-np.abs(totals), axis=1, kind="stable")
+    ranked = np.argsort(-np.abs(totals), axis=1, kind="stable")[:, :most]
+    weight = np.take_along_axis(totals, ranked, axis=1)
     lead = lead_of(totals)
     flips = np.full(len(lead), np.nan) if flip_rate is None else flip_rate(lead)
     weak = (lead <= LEAD) & ~(flips <= MOST_FLIPS)
-    rows = []
-    for i, (account, total, ranked) in enumerate(zip(explained.values.index, totals, order[:, :most], strict=True)):
-        if weak[i]:
-            rows.append((account, 1, SEVERAL, "mixed", float(total[ranked].sum()), float(flips[i])))
-            continue
-        for rank, j in enumerate((j for j in ranked if total[j] != 0), start=1):
-            rows.append((account, rank, texts[j], "raises" if total[j] > 0 else "lowers", float(total[j]), float(flips[i])))
-    return pd.DataFrame(rows, columns=["account_id", "rank", "reason", "direction", "contribution", "flip_rate"])
+    reason = np.array(texts, dtype=object)[ranked]
+    direction = np.where(weight > 0, "raises", "lowers").astype(object)
+    told = weight != 0
+    told[weak, 1:] = False
+    for column, word in ((told, True), (reason, SEVERAL), (direction, "mixed")):
+        column[weak, :1] = word
+    weight[weak, :1] = weight[weak].sum(axis=1, keepdims=True)
+    account, rank = np.nonzero(told)
+    return pd.DataFrame(
+        {
+            "account_id": explained.values.index[account],
+            "rank": rank + 1,
+            "reason": reason[told],
+            "direction": direction[told],
+            "contribution": weight[told],
+            "flip_rate": flips[account],
+        }
+    )
 
 
 def lead_of(totals: Floats) -> Floats:

@@ -40,6 +40,10 @@ class Tree:
         Codes that categorical nodes send left.
     leaf : ndarray, shape (m + 1,)
         Leaf values.
+    rows : ndarray of int, shape (m,)
+        Training rows that came to each node.
+    leaf_rows : ndarray of int, shape (m + 1,)
+        Training rows that came to each leaf.
     """
 
     feature: NDArray[np.intp]
@@ -49,6 +53,8 @@ class Tree:
     right: NDArray[np.intp]
     levels: Mapping[int, frozenset[int]]
     leaf: NDArray[np.float64]
+    rows: NDArray[np.intp]
+    leaf_rows: NDArray[np.intp]
 
     def is_categorical(self, node: int) -> bool:
         """Whether a node splits by levels."""
@@ -151,10 +157,10 @@ def _tree(fields: Mapping[str, str]) -> Tree:
     leaf = np.array(fields["leaf_value"].split(), dtype=np.float64)
     if int(fields["num_leaves"]) == 1:
         none = np.zeros(0, dtype=np.intp)
-        return Tree(none, np.zeros(0), none, none, none, {}, leaf)
-    feature, decision, left, right = (
+        return Tree(none, np.zeros(0), none, none, none, {}, leaf, none, np.ones(1, dtype=np.intp))
+    feature, decision, left, right, rows, leaf_rows = (
         np.array(fields[name].split(), dtype=np.intp)
-        for name in ("split_feature", "decision_type", "left_child", "right_child")
+        for name in ("split_feature", "decision_type", "left_child", "right_child", "internal_count", "leaf_count")
     )
     threshold = np.array(fields["threshold"].split(), dtype=np.float64)
     levels: dict[int, frozenset[int]] = {}
@@ -165,4 +171,4 @@ def _tree(fields: Mapping[str, str]) -> Tree:
             at = int(threshold[node])
             own = words[bounds[at] : bounds[at + 1]]
             levels[int(node)] = frozenset(32 * i + bit for i, word in enumerate(own) for bit in range(32) if word >> bit & 1)
-    return Tree(feature, threshold, decision, left, right, levels, leaf)
+    return Tree(feature, threshold, decision, left, right, levels, leaf, rows, leaf_rows)

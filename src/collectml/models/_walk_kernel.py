@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from collectml.machine_code import machine_code
 
-__all__ = ["walk"]
+__all__ = ["code_block", "walk"]
 
 # LightGBM takes smaller values for zero (its constant is a float)
 ZERO = float(np.float32(1e-35))
@@ -61,7 +61,7 @@ def _code_numbers(X, column, cuts, ranks, zeroish, rows):
 
 
 @_compiled
-def _code_block(X, numbers, cuts, cut_bounds, number_codes, levels, level_sets, level_codes, codes, ranks, kinds, rows):
+def code_block(X, numbers, cuts, cut_bounds, number_codes, levels, level_sets, level_codes, codes, ranks, kinds, rows):
     """Turn a block of rows into bytes on which every node is one comparison."""
     v = 0
     for i in range(len(numbers)):
@@ -154,7 +154,7 @@ def walk(
     total = np.zeros((n_settings, block))
     for start in range(0, len(X), block):
         rows = min(block, len(X) - start)
-        _code_block(
+        code_block(
             X[start : start + rows],
             numbers,
             cuts,

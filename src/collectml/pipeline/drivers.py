@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,11 +22,22 @@ from collectml.explain import (
     money_contributions,
     reasons_for,
 )
+from collectml.explain.reasons import SEVERAL, SEVERAL_ZH
 from collectml.uplift import UpliftModel
 from collectml.uplift.hurdle import HurdleLearner
 from collectml.uplift.shared_action import with_action
 
-__all__ = ["account_reasons", "effect_drivers", "explain_effects", "recovered_contributions"]
+if TYPE_CHECKING:
+    from .strategy_model import StrategyModel
+
+__all__ = [
+    "account_reasons",
+    "approved_reasons",
+    "effect_drivers",
+    "explain_effects",
+    "explainable",
+    "recovered_contributions",
+]
 
 SAMPLE = 300
 
@@ -90,17 +102,19 @@ def recovered_contributions(
     Contributions
         In money; base is what is recovered under the second.
     """
-    learner = model.learner_
-    if not isinstance(learner, HurdleLearner):
-        raise TypeError("only the hurdle learner has shared boosters to explain")
-    encoded, rows = model.encoder_.transform(X), np.arange(len(X))
-    there, here, names = with_action(encoded, first), with_action(encoded, second), model.encoder_.columns_
+    learner = explainable(model)
+    encoded, rows, names = model.encoder_.transform(X), np.arange(len(X)), model.encoder_.columns_
+    threads = learner.threads
     if pay is None:
-        pay = effect_contributions(learner.boosters_["pay_effect"], there, here, names, index=X.index)
+        pay = effect_contributions(
+            learner.boosters_["pay_effect"], encoded, first, second, names, index=X.index, threads=threads
+        )
     start = learner.pay_margin(encoded, len(model.actions_))[rows, second]
     amount, log_amount, owed = None, np.zeros(len(X)), np.ones(len(X))
     if "amount" in learner.boosters_:
-        amount = effect_contributions(learner.boosters_["amount_effect"], there, here, names, index=X.index)
+        amount = effect_contributions(
+            learner.boosters_["amount_effect"], encoded, first, second, names, index=X.index, threads=threads
+        )
         log_amount = learner._walk("amount", encoded, len(model.actions_))[rows, second]
         owed = owed if learner.exposure_ is None else encoded[:, learner.exposure_]
     return money_contributions(pay, start, owed=owed, amount=amount, amount_start=log_amount)
@@ -139,18 +153,81 @@ def account_reasons(
     """
     parts, _ = _effect_parts(model, X, action)
     texts = {c: c.replace("_", " ") for c in parts.values.columns} if dictionary is None else dictionary
-    known = None if flips is None else partial(flip_rate_at, flips)
-    return reasons_for(parts, texts, forbidden=forbidden, flip_rate=known)
+    return reasons_for(parts, texts, forbidden=forbidden, flip_rate=_flip_rate(flips))
+
+
+def approved_reasons(
+    model: StrategyModel, encoded: NDArray[np.float64], ids: pd.Index, action: NDArray[np.intp]
+) -> pd.DataFrame:
+    """Tell the reasons of every account that gets an action, in the approved words of both languages.
+
+    Parameters
+    ----------
+    model : StrategyModel
+        With the hurdle learner.
+    encoded : ndarray, shape (n, p)
+        Features, encoded.
+    ids : Index, length n
+        Account ids.
+    action : ndarray of int, shape (n,)
+        Position of each account's action among the model's; -1 where it knows none. Of the control there is nothing to tell.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`~collectml.explain.reasons_for`, with ``reason_zh`` beside ``reason``; what is protected or not for customers is
+        never told.
+    """
+    learner, words = explainable(model.uplift), approved_dictionary()
+    acted = action > 0
+    parts = effect_contributions(
+        learner.boosters_["pay_effect"],
+        encoded[acted],
+        action[acted],
+        0,
+        model.uplift.encoder_.columns_,
+        index=ids[acted],
+        threads=learner.threads,
+    )
+    texts = words.texts("en")
+    flip_rate = _flip_rate(model.evidence.tables.get("flip_rates"))
+    told = reasons_for(parts, texts, forbidden=words.forbidden, flip_rate=flip_rate)
+    chinese = {text: words.texts("zh-CN")[feature] for feature, text in texts.items()} | {SEVERAL: SEVERAL_ZH}
+    told.insert(3, "reason_zh", told["reason"].map(chinese))
+    return told
+
+
+def explainable(model: UpliftModel) -> HurdleLearner:
+    """Give the learner whose boosters can be explained.
+
+    Parameters
+    ----------
+    model : UpliftModel
+        Any.
+
+    Returns
+    -------
+    HurdleLearner
+
+    Raises
+    ------
+    ConfigurationError
+        For other learners.
+    """
+    if not isinstance(model.learner_, HurdleLearner):
+        raise ConfigurationError(f"learner {model.learner!r} has no shared booster of payment to explain; use 'hurdle'")
+    return model.learner_
+
+
+def _flip_rate(table: pd.DataFrame | None) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+    return None if table is None else partial(flip_rate_at, table)
 
 
 def _effect_parts(
     model: UpliftModel, X: pd.DataFrame, action: pd.Series | None
 ) -> tuple[Contributions, NDArray[np.float64]]:
     """Return the contributions to the effect on the log-odds of payment, and the log-odds without the action."""
-    learner = model.learner_
-    if not isinstance(learner, HurdleLearner):
-        raise ConfigurationError(f"learner {model.learner!r} has no shared booster of payment to explain; use 'hurdle'")
-    encoded = model.encoder_.transform(X)
+    learner, encoded = explainable(model), model.encoder_.transform(X)
     if action is None:
         chosen = model.predict(X).drop(columns=model.control_).to_numpy().argmax(axis=1) + 1
     else:
@@ -160,10 +237,12 @@ def _effect_parts(
             raise ConfigurationError(f"the model knows no effect of {', '.join(unknown)}")
     parts = effect_contributions(
         learner.boosters_["pay_effect"],
-        with_action(encoded, chosen.astype(np.intp)),
-        with_action(encoded, 0),
+        encoded,
+        chosen.astype(np.intp),
+        0,
         model.encoder_.columns_,
         index=X.index,
+        threads=learner.threads,
     )
     return parts, learner.pay_margin(encoded, len(model.actions_))[:, 0]
 

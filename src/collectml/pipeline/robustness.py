@@ -84,7 +84,7 @@ def refit_evidence(
         booster, scales = _refit(model, learner, basis, X[rows], action[rows], paid[rows], baseline[rows], scales, rng)
         effects["customers"].append(_mean_effects(booster, X[shown], baseline[shown], model))
         parts = effect_contributions(
-            booster, with_action(X[shown], best.astype(np.intp)), with_action(X[shown], 0), model.encoder_.columns_
+            booster, X[shown], best.astype(np.intp), 0, model.encoder_.columns_, threads=learner.threads
         )
         totals = _by_reason(parts, texts)
         firsts.append(np.abs(totals).argmax(axis=1))

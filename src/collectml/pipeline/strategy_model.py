@@ -11,8 +11,6 @@ import pandas as pd
 
 from collectml.artifact import Parts, read_parts, write_parts
 from collectml.errors import ArtifactError, SchemaError
-from collectml.explain import approved_dictionary
-from collectml.explain.reasons import SEVERAL, SEVERAL_ZH
 from collectml.models import ChannelResponseModel, ComplaintModel, PropensityToPayModel, RiskGrader
 from collectml.policy import Assignment, PricedActions, StrategyTree, TreatmentPolicy, price_actions
 from collectml.strategy import Strategy
@@ -209,31 +207,6 @@ class StrategyModel:
         return account_reasons(
             self.uplift, self._features_of(accounts), action, dictionary=dictionary, forbidden=forbidden, flips=flips
         )
-
-    def bilingual_reasons(self, accounts: pd.DataFrame, assignment: Assignment) -> pd.DataFrame:
-        """Tell the reasons of every account that gets an action, in the approved words of both languages.
-
-        Parameters
-        ----------
-        accounts : DataFrame, n rows
-            The accounts decided.
-        assignment : Assignment
-            What was assigned.
-
-        Returns
-        -------
-        DataFrame
-            As :meth:`reasons`, with ``reason_zh`` beside it; what is protected or not for customers is never told.
-        """
-        words, given = approved_dictionary(), assignment.frame().set_index("account_id")["action"]
-        given = given[(given != self.strategy.control) & given.isin(self.uplift.actions_)]
-        some = accounts[accounts["account_id"].isin(given.index)]
-        texts = words.texts("en")
-        action = pd.Series(given.reindex(pd.Index(some["account_id"])).to_numpy(), index=some.index)
-        told = self.reasons(some, action, dictionary=texts, forbidden=words.forbidden)
-        chinese = {text: words.texts("zh-CN")[feature] for feature, text in texts.items()} | {SEVERAL: SEVERAL_ZH}
-        told.insert(3, "reason_zh", told["reason"].map(chinese))
-        return told
 
     def cases(self, assignment: Assignment, accounts: pd.DataFrame) -> dict[str, object]:
         """Explain accounts picked by rule: why their action and not the next best, in money.

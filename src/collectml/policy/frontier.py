@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from collectml.errors import ConfigurationError
 from collectml.strategy.reading import nearest
 
+from ._instance import Instance
 from ._read import read
 from .exploration import incremental
 from .plan import Plan
@@ -22,7 +23,7 @@ from .sweep import solve_along
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Frontier", "trace"]
+__all__ = ["Frontier", "program_of", "trace"]
 
 Floats = NDArray[np.float64]
 
@@ -255,16 +256,37 @@ def trace(
     k = _position(problem, plan, limit)
     chosen = problem.limits[k]
     grid, current = _grid(chosen.name, chosen.upper, float(plan.expected[k]), points, low, high)
-    strategy, free = problem.strategy, problem.free
-    if not free.any():
+    if not problem.free.any():
         raise ConfigurationError(
             "no account is decided: all are commitments or mandatory notices, so no limit can be varied"
         )
-    keep = (1 - strategy.holdout.share) * (1 - strategy.exploration.share)
+    keep = (1 - problem.strategy.holdout.share) * (1 - problem.strategy.exploration.share)
+    program, gap = program_of(problem, plan)
+    bounds = plan.upper[k] + (grid - chosen.upper) / keep
+    known = {} if current is None else {current: plan.solution}
+    solved = solve_along(program, k, bounds.tolist(), gap, known)
+    return _gathered(problem, plan, k, grid, current, solved, keep)
+
+
+def program_of(problem: AssignmentProblem, plan: Plan) -> tuple[Instance, float]:
+    """Read the problem that a plan solved once more, to solve it at other bounds.
+
+    Parameters
+    ----------
+    problem : AssignmentProblem
+        With accounts that are free to be decided.
+    plan : Plan
+        The plan.
+
+    Returns
+    -------
+    instance, gap
+        The problem, and the relative gap to aim for.
+    """
+    strategy, free = problem.strategy, problem.free
     beyond = [incremental(x) for x in problem.limits]
     codes = problem.customer_code[free]
     shared = strategy.one_contact_per_customer and len(np.unique(codes)) < len(codes)
-    n = int(free.sum())
     program = read(
         problem.net[free],
         usage=[x.usage if x.usage.ndim == 1 else x.usage[free] for x in beyond],
@@ -276,11 +298,8 @@ def trace(
         tie_key=problem.tie[free],
         names=[x.name for x in problem.limits],
     )
-    gap = max(1e-6, 0.1 / n)  # on small portfolios whole accounts leave more than the dual can close
-    bounds = plan.upper[k] + (grid - chosen.upper) / keep
-    known = {} if current is None else {current: plan.solution}
-    solved = solve_along(program, k, bounds.tolist(), gap, known)
-    return _gathered(problem, plan, k, grid, current, solved, keep)
+    # on small portfolios whole accounts leave more than the dual can close
+    return program, max(1e-6, 0.1 / int(free.sum()))
 
 
 def _position(problem: AssignmentProblem, plan: Plan, limit: str | None) -> int:

@@ -50,7 +50,7 @@ def solve_along(
     gap : float
         Target of the certified relative gap.
     known : mapping of int to AssignmentSolution, optional
-        Solutions that are already there, by position.
+        Solutions that are already there, by position; the search begins at the first one's prices.
 
     Returns
     -------
@@ -64,16 +64,18 @@ def solve_along(
     """
     points: list[AssignmentSolution | None] = [None] * len(bounds)
     before: list[_Solved] = []  # the last two
+    near = [_Solved(bounds[i], solution) for i, solution in (known or {}).items()][:1]
     for i in reversed(range(len(bounds))):
         if known and i in known:
             points[i] = known[i]
+            before = [*before[-1:], _Solved(bounds[i], known[i])]
             continue
         program = instance.at_most(swept, bounds[i])
         if before and (again := _still_good(before[-1], swept, bounds[i], gap)) is not None:
             points[i] = again
             continue
         try:
-            solution = solution_of(_search(program, bounds[i], gap, before))
+            solution = solution_of(_search(program, bounds[i], gap, before or near))
         except InfeasibleStrategyError:
             if not before:
                 raise

@@ -34,6 +34,7 @@ def cross_checks(model: ModelLike, assignment: Assignment, inputs: Inputs) -> li
     """
     checks = [
         *_prices(assignment, inputs),
+        *_shifted(assignment, inputs),
         *_scores(model),
         *_lineage(model),
         *_trial(model),
@@ -61,6 +62,25 @@ def _prices(assignment: Assignment, inputs: Inputs) -> list[tuple[str, bool]]:
         (
             "bound less value is what accounts lose and priced slack",
             abs(priced.customers_lost + priced.slack_value - gap) <= room,
+        ),
+    ]
+
+
+def _shifted(assignment: Assignment, inputs: Inputs) -> list[tuple[str, bool]]:
+    """Hold what a tenth of each limit is worth, solved anew, against what its price foresaw."""
+    t = inputs.shifted
+    if t is None:
+        return []
+    room = t["proven"] + RELATIVE * max(1.0, abs(assignment.plan.solution.value))
+    less = t["less"].fillna(-np.inf)  # what cannot hold is worth nothing at all
+    return [
+        (
+            "a tenth more of each limit is worth at most what its price foresees, and a tenth less costs at least that",
+            bool(((t["more"] <= t["foreseen"] + room) & (less <= room - t["foreseen"])).all()),
+        ),
+        (
+            "no looser limit is worth less than the plan, within what is proven",
+            bool((t["more"] + t["more_proven"] >= -room).all()),
         ),
     ]
 

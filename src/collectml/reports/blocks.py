@@ -25,6 +25,7 @@ __all__ = [
     "Sentence",
     "Table",
     "fact",
+    "interval",
     "plain",
     "say",
     "table_of",
@@ -106,6 +107,8 @@ class Inputs:
         The plan against its own prices, where it was worked out already.
     frame : DataFrame, optional
         The assignment's rows, likewise.
+    shifted : DataFrame, optional
+        Each limit a tenth tighter and looser, solved anew; None for a plan made by a strategy tree, which is not the best one.
     """
 
     accounts: pd.DataFrame | None = None
@@ -114,6 +117,7 @@ class Inputs:
     approval: Approval = Approval()
     priced: PricedRows | None = None
     frame: pd.DataFrame | None = None
+    shifted: pd.DataFrame | None = None
 
     def decided(self, assignment: Assignment) -> pd.DataFrame:
         """Give the assignment's rows, a row an account.
@@ -215,11 +219,36 @@ class Column:
         Header, with the unit.
     kind : str
         ``text``, ``list``, ``count``, ``money``, ``money2``, ``share``, ``number``: how it is written.
+    upto : str, optional
+        Name of the upper end in the rows, where the column is an interval.
     """
 
     key: str
     label: str
     kind: str = "text"
+    upto: str | None = None
+
+
+def interval(kind: str, of: str = "") -> Column:
+    """Make the column of a 95 % interval, which stands beside its estimate.
+
+    Parameters
+    ----------
+    kind : str
+        How its ends are written.
+    of : str
+        What their names in the rows begin with: ``"gain_"`` for ``gain_low`` and ``gain_high``.
+
+    Returns
+    -------
+    Column
+
+    Examples
+    --------
+    >>> interval("share", "contacted_").upto
+    'contacted_high'
+    """
+    return Column(f"{of}low", "95 % interval", kind, f"{of}high")
 
 
 @dataclass(frozen=True)
@@ -310,8 +339,9 @@ def table_of(caption: str, frame: pd.DataFrame, columns: Sequence[Column]) -> Ta
     -------
     Table
     """
+    kinds = {key: c.kind for c in columns for key in (c.key, c.upto) if key is not None}
     rows = [
-        {c.key: _counted(row[c.key]) if c.kind == "count" else _plain(row[c.key]) for c in columns}
+        {key: _counted(row[key]) if kind == "count" else _plain(row[key]) for key, kind in kinds.items()}
         for row in frame.to_dict("records")
     ]
     return Table(caption, columns, rows)

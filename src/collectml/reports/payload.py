@@ -14,9 +14,11 @@ import pandas as pd
 from collectml.errors import CollectMLError
 from collectml.policy import Assignment
 from collectml.policy.exploration import usage_of
+from collectml.policy.shifted import shifted_limits
 
 from .audit import cross_checks
 from .blocks import Inputs, ModelLike, fact
+from .frozen import frozen_plan, plan_digest, watched
 from .gates import gates, risks
 from .printed import SOURCES, printed_checks
 from .sections import ORDER
@@ -79,7 +81,8 @@ def build_payload(
     """
     frame = assignment.frame()
     inputs = inputs or Inputs()
-    inputs = replace(inputs, priced=inputs.prices(assignment), frame=frame)
+    shifted = None if assignment.by_tree is not None else shifted_limits(assignment.problem, assignment.plan)
+    inputs = replace(inputs, priced=inputs.prices(assignment), frame=frame, shifted=shifted)
     checks = check_identities(model, assignment, frame) + cross_checks(model, assignment, inputs)
     _refuse_broken(checks)
     found = gates(model, assignment)
@@ -89,6 +92,9 @@ def build_payload(
     asked = inputs.approval
     named = [(asked.owners[i] if i < len(asked.owners) else None) for i in range(len(CONDITIONS))]
     balance = inputs.column("balance", assignment.problem.ids)
+    assigned = assignment_digest(frame)
+    watching = watched(model, assignment, inputs)
+    plan: dict[str, object] = _finite(frozen_plan(model, assignment, watching, assignment_digest=assigned))  # type: ignore[assignment]
     payload: dict[str, object] = {
         "title": title or f"Collections strategy {model.strategy.name}, version {model.strategy.version}",
         "as_of": assignment.problem.cycle,
@@ -118,8 +124,9 @@ def build_payload(
         },
         "sections": sections,
         "identities": checks,
+        "monitoring": {**plan, "digest": plan_digest(plan)},
         "digest_of_log": fact(model, "log", "digest"),
-        "assignment_digest": assignment_digest(frame),
+        "assignment_digest": assigned,
         "provenance": dict(provenance or {}),
     }
     finished: dict[str, object] = _finite(payload)  # type: ignore[assignment]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .frozen import plan_digest
 from .sections.scope import ALL
 
 __all__ = ["SOURCES", "printed_checks"]
@@ -47,6 +48,7 @@ def printed_checks(payload: Mapping[str, Any]) -> list[dict[str, object]]:
         *_by_stage(_rows(sections, "assignment", "Actions"), _rows(sections, "assignment", "Actions by stage")),
         *_standing(_rows(sections, "why-not", "How accounts stand"), accounts),
         *_groups(sections),
+        *_watched(payload, sections),
         ("each figure of the decision sheet stands in the section it leads to", _sourced(payload, sections)),
     ]
     return [{"identity": name, "holds": bool(holds)} for name, holds in checks]
@@ -152,6 +154,22 @@ def _groups(sections: Mapping[str, Any]) -> list[tuple[str, bool]]:
     return [
         ("groups, the unknown and those not shown add up to all", holds),
         ("every way of grouping counts the same decisions", len(set(sizes.values())) <= 1),
+    ]
+
+
+def _watched(payload: Mapping[str, Any], sections: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    plan, rows = payload["monitoring"], _rows(sections, "monitoring", "What was expected")
+    kept = [{k: metric[k] for k in rows[0]} for metric in plan["metrics"]] if rows else []
+    actions = {r["action"]: r["accounts"] for r in _rows(sections, "assignment", "Actions")}
+    return [
+        ("what is printed of the metrics watched is what the payload keeps for later reports", rows == kept),
+        (
+            "the frozen plan is about this assignment, and its digest its own",
+            plan["digest"] == plan_digest(plan)
+            and plan["assigned"] == actions
+            and plan["digests"]["assignment"] == payload["assignment_digest"]
+            and plan["digests"]["log"] == payload["digest_of_log"],
+        ),
     ]
 
 

@@ -36,6 +36,8 @@ def write_number(value: object, kind: str) -> str:
     --------
     >>> write_number(1234567.891, "money"), write_number(0.0723, "share"), write_number(None, "count")
     ('1,234,568', '7.2 %', '–')
+    >>> write_number(-0.001, "money2"), write_number(-0.4, "money")
+    ('0.00', '0')
     >>> write_number(7.7331, "number"), write_number(3, "number"), write_number(2e-6, "number")
     ('7.73', '3', '< 0.001')
     """
@@ -47,9 +49,9 @@ def write_number(value: object, kind: str) -> str:
         return plain(str(value))
     match kind:
         case "count" | "money":
-            return f"{value:,.0f}"
+            return f"{round(value) + 0:,.0f}"
         case "money2":
-            return f"{value:,.2f}"
+            return f"{round(value, 2) + 0.0:,.2f}"  # no sum of money is "-0.00"
         case "share":
             return f"{100 * value:.1f} %"
         case "number":

@@ -30,10 +30,6 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
     currency = model.strategy.currency
     by_action = assignment.by_action().reset_index(names="action")
     limits = assignment.limits()
-    limits["price_words"] = [
-        f"one more {_one(unit)} is worth {abs(price):,.2f} {currency}" if abs(price) > 0 else "not scarce"
-        for unit, price in zip(limits["unit"], limits["shadow_price"], strict=True)
-    ]
     frame, solution = inputs.decided(assignment), assignment.plan.solution
     bounded = limits[np.isfinite(limits["upper"])]
     gain = frame["value"] - frame["value_no_action"]
@@ -95,7 +91,6 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                     Column("unit", "Unit"),
                     Column("share_used", "Share used", "share"),
                     Column("shadow_price", f"Shadow price, {currency} per unit", "money2"),
-                    Column("price_words", "What it costs"),
                 ],
             )
         )
@@ -111,25 +106,43 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
             )
         )
     if len(limits):
-        slack = inputs.prices(assignment).by_limit.assign(
-            tenth=lambda t: t["price"].abs() * 0.1 * limits["upper"].replace(np.inf, 0.0)
-        )
-        tables.append(
-            table_of(
-                "What the plan left of each limit, and what a tenth more or less is worth",
-                slack,
-                [
-                    Column("limit", "Limit"),
-                    Column("slack", "Left by the plan", "number"),
-                    Column("slack_value", f"Price times what is left, {currency}", "money2"),
-                    Column("tenth", f"A tenth more is worth at most, a tenth less costs at least, {currency}", "money"),
-                ],
+        tables.append(_around(assignment, inputs, currency))
+        if inputs.shifted is not None and len(inputs.shifted):
+            t = inputs.shifted
+            paragraphs.append(
+                say(
+                    "Each limit was solved anew with a tenth more and a tenth less. The price foresees at most the gain of more and at "
+                    "least the loss of less; each change is proven to within {x:,.2f} {currency}.",
+                    x=float(t["proven"].max() + t[["less_proven", "more_proven"]].max().max()),
+                    currency=currency,
+                )
             )
-        )
     tables.append(_bridge(assignment, currency))
     if inputs.accounts is not None and "days_past_due" in inputs.accounts:
         tables.append(_by_stage(frame, inputs, currency))
     return Section("assignment", "What was assigned, and what each limit costs", paragraphs, tables, charts)
+
+
+def _around(assignment: Assignment, inputs: Inputs, currency: str) -> Table:
+    """Say what is left of each limit, and what a tenth of it is worth: by its price, and solved anew."""
+    left = inputs.prices(assignment).by_limit
+    columns = [
+        Column("limit", "Limit"),
+        Column("slack", "Left by the plan", "number"),
+        Column("slack_value", f"Price times what is left, {currency}", "money2"),
+    ]
+    if inputs.shifted is None:
+        return table_of("What the plan left of each limit", left, columns)
+    return table_of(
+        "What the plan left of each limit, and what a tenth more or less is worth",
+        left.merge(inputs.shifted, on="limit", how="left"),
+        [
+            *columns,
+            Column("foreseen", f"Price times a tenth, {currency}", "money"),
+            Column("more", f"A tenth more, solved anew, {currency}", "money"),
+            Column("less", f"A tenth less, solved anew, {currency}", "money"),
+        ],
+    )
 
 
 def _bridge(assignment: Assignment, currency: str) -> Table:
@@ -181,13 +194,3 @@ def _by_stage(frame: pd.DataFrame, inputs: Inputs, currency: str) -> Table:
             Column("value", f"Expected net value, {currency}", "money"),
         ],
     )
-
-
-def _one(unit: str) -> str:
-    return {
-        "money": "unit of money",
-        "minutes": "minute",
-        "items": "piece",
-        "accounts": "account",
-        "complaints": "complaint",
-    }.get(unit, unit)

@@ -7,7 +7,19 @@ import math
 import pandas as pd
 
 from collectml.policy import Assignment
-from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, Sentence, Table, fact, say, table_of
+from collectml.reports.blocks import (
+    Chart,
+    Column,
+    Inputs,
+    ModelLike,
+    Section,
+    Sentence,
+    Table,
+    fact,
+    interval,
+    say,
+    table_of,
+)
 
 __all__ = ["build"]
 
@@ -69,8 +81,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                 [
                     Column("group", "Group of features"),
                     Column("mean_abs_log_odds", "Mean", "number"),
-                    Column("low", "95 % from", "number"),
-                    Column("high", "95 % to", "number"),
+                    interval("number"),
                 ],
             )
         )

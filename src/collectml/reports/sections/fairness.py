@@ -6,11 +6,12 @@ import pandas as pd
 
 from collectml.evaluation.groups import by_group
 from collectml.policy import Assignment
-from collectml.reports.blocks import Column, Inputs, ModelLike, Section, Table, say, table_of
+from collectml.reports.blocks import Column, Inputs, ModelLike, Section, Table, interval, say, table_of
 
 __all__ = ["build"]
 
 
+FLAGS = {"True": "yes", "False": "no"}
 GROUPS = ("age_band", "region", "hardship", "vulnerable")
 
 
@@ -61,7 +62,7 @@ def _contacted(assignment: Assignment, inputs: Inputs) -> list[Table]:
         if labels is None:
             continue
         table = by_group(
-            labels.astype(object).where(labels.notna(), "unknown").astype(str),
+            labels.astype(object).where(labels.notna(), "unknown").astype(str).replace(FLAGS),
             {"contacted": frame["action"].isin(contact), "harsh": frame["action"].isin(harsh)},
         )
         tables.append(
@@ -72,11 +73,9 @@ def _contacted(assignment: Assignment, inputs: Inputs) -> list[Table]:
                     Column("group", "Group"),
                     Column("accounts", "Accounts", "count"),
                     Column("contacted", "Contacted", "share"),
-                    Column("contacted_low", "95 % from", "share"),
-                    Column("contacted_high", "95 % to", "share"),
+                    interval("share", "contacted_"),
                     Column("harsh", "Firm tone", "share"),
-                    Column("harsh_low", "95 % from ", "share"),
-                    Column("harsh_high", "95 % to ", "share"),
+                    interval("share", "harsh_"),
                 ],
             )
         )
@@ -94,7 +93,7 @@ def _with_rest(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _outcomes(table: pd.DataFrame, currency: str) -> list[Table]:
-    shown = table.assign(kind=table["kind"].str.replace("_", " "))
+    shown = table.assign(kind=table["kind"].str.replace("_", " "), group=table["group"].replace(FLAGS))
     group = [Column("kind", "By"), Column("group", "Group"), Column("decisions", "Decisions", "count")]
     predicted = table_of(
         "Observed over expected payers by group",
@@ -102,8 +101,7 @@ def _outcomes(table: pd.DataFrame, currency: str) -> list[Table]:
         [
             *group,
             Column("ratio", "Observed over expected", "number"),
-            Column("low", "95 % from", "number"),
-            Column("high", "95 % to", "number"),
+            interval("number"),
         ],
     )
     brought = table_of(
@@ -112,11 +110,9 @@ def _outcomes(table: pd.DataFrame, currency: str) -> list[Table]:
         [
             *group,
             Column("gain", f"Gain of the best action, {currency} per decision", "money2"),
-            Column("gain_low", "95 % from", "money2"),
-            Column("gain_high", "95 % to", "money2"),
+            interval("money2", "gain_"),
             Column("complaints", "Complaints per 1,000", "number"),
-            Column("complaints_low", "95 % from ", "number"),
-            Column("complaints_high", "95 % to ", "number"),
+            interval("number", "complaints_"),
         ],
     )
     return [predicted, brought]

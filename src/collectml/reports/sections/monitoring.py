@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pandas as pd
 
 from collectml.policy import Assignment
-from collectml.reports.blocks import Column, Inputs, ModelLike, Section, say, table_of
+from collectml.reports.blocks import Column, Inputs, ModelLike, Section, Table, interval, say, table_of
+from collectml.reports.frozen import Watched, watched
 
 __all__ = ["build"]
 
@@ -76,6 +79,33 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                     Column("owner", "Owner"),
                     Column("action", "What is done"),
                 ],
-            )
+            ),
+            *_expected(watched(model, assignment, inputs)),
         ],
     )
+
+
+def _expected(metrics: list[Watched]) -> list[Table]:
+    """Say what each metric is and what was expected of it: the next report is held against this, and the payload keeps it."""
+    frame = pd.DataFrame([asdict(m) for m in metrics])
+    defined = frame.assign(metric=frame["metric"].str.replace(r"^limit: .*", "limits", regex=True)).drop_duplicates("metric")
+    return [
+        table_of(
+            "What each metric is",
+            defined,
+            [Column("metric", "Metric"), Column("definition", "Definition")],
+        ),
+        table_of(
+            "What was expected when this report was written",
+            frame,
+            [
+                Column("metric", "Metric"),
+                Column("unit", "Unit"),
+                Column("predicted", "Predicted", "number"),
+                Column("observed", "On customers kept out", "number"),
+                interval("number"),
+                Column("below", "Acted on below", "number"),
+                Column("above", "Acted on above", "number"),
+            ],
+        ),
+    ]

@@ -9,7 +9,19 @@ import pandas as pd
 
 from collectml.evaluation.groups import wilson
 from collectml.policy import Assignment
-from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, Sentence, Table, fact, say, table_of
+from collectml.reports.blocks import (
+    Chart,
+    Column,
+    Inputs,
+    ModelLike,
+    Section,
+    Sentence,
+    Table,
+    fact,
+    interval,
+    say,
+    table_of,
+)
 
 __all__ = ["build"]
 
@@ -66,8 +78,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                     Column("n", "Decisions", "count"),
                     Column("predicted", "Predicted", "share"),
                     Column("observed", "Observed", "share"),
-                    Column("low", "95 % from", "share"),
-                    Column("high", "95 % to", "share"),
+                    interval("share"),
                 ],
             )
         )
@@ -163,11 +174,9 @@ def _by_stage(scores: pd.DataFrame) -> Table:
             Column("n", "Decisions", "count"),
             Column("predicted", "Predicted", "share"),
             Column("observed", "Observed", "share"),
-            Column("low", "95 % from", "share"),
-            Column("high", "95 % to", "share"),
+            interval("share"),
             Column("auc", "Area under the curve", "number"),
-            Column("auc_low", "95 % from", "number"),
-            Column("auc_high", "95 % to", "number"),
+            interval("number", "auc_"),
         ],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collectml.policy import Assignment
-from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, fact, say, table_of
+from collectml.reports.blocks import Chart, Column, Inputs, ModelLike, Section, fact, interval, say, table_of
 
 __all__ = ["build"]
 
@@ -52,8 +52,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
         Column("value", f"Policy, {currency} per decision", "money2"),
         Column("baseline_value", f"Comparison, {currency} per decision", "money2"),
         Column("difference", f"Difference, {currency} per decision", "money2"),
-        Column("difference_low", "95 % from", "money2"),
-        Column("difference_high", "95 % to", "money2"),
+        interval("money2", "difference_"),
         Column("ess", "Effective decisions", "count"),
     ]
     if "true_difference" in table:
@@ -119,8 +118,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                     Column("n", "Decisions", "count"),
                     Column("predicted", f"Predicted, {currency}", "money2"),
                     Column("estimated", f"Estimated, {currency}", "money2"),
-                    Column("low", "95 % from", "money2"),
-                    Column("high", "95 % to", "money2"),
+                    interval("money2"),
                 ],
             )
         )
@@ -135,8 +133,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                     Column("n", "Decisions", "count"),
                     Column("mean", f"Mean of those who got it, {currency}", "money2"),
                     Column("value", f"Weighted to all, {currency}", "money2"),
-                    Column("low", "95 % from", "money2"),
-                    Column("high", "95 % to", "money2"),
+                    interval("money2"),
                 ],
             )
         )

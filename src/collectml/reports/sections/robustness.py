@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from collectml.policy import Assignment
-from collectml.reports.blocks import Column, Inputs, ModelLike, Section, Sentence, Table, fact, say, table_of
+from collectml.reports.blocks import Column, Inputs, ModelLike, Section, Sentence, Table, fact, interval, say, table_of
 
 __all__ = ["build"]
 
@@ -80,8 +80,7 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                     Column("slice", "Slice"),
                     Column("decisions", "Decisions", "count"),
                     Column("ratio", "Observed over expected", "number"),
-                    Column("low", "95 % from", "number"),
-                    Column("high", "95 % to", "number"),
+                    interval("number"),
                 ],
             )
         )
@@ -99,8 +98,7 @@ def _refitted(effects: pd.DataFrame) -> Table:
             Column("action", "Action"),
             Column("refits", "Refits", "count"),
             Column("mean_pp", "Mean effect, percentage points", "number"),
-            Column("low", "95 % from", "number"),
-            Column("high", "95 % to", "number"),
+            interval("number"),
         ],
     )
 
