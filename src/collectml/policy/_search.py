@@ -32,22 +32,15 @@ SAMPLES = (4_000, 30_000)
 NEAR = 1_500  # rows settled by the linear programme at first
 GRACE = 60.0  # seconds beyond the deadline for a first assignment
 ROWS = 20_000  # that Newton begins with
-FOLLOWED, FEW = (
-    4_000,
-    300,
-)  # where prices follow on from those of a similar problem: rows for Newton, and for the linear programme
+FOLLOWED = 4_000  # rows for Newton where prices follow on from those of a similar problem
+FEW = 300  # and for the linear programme
 ROUNDS = 6  # of Newton over the rows closest to another choice
 SECONDS = 10.0  # the brake on each question of which limits conflict, once there is no assignment
 DOUBT = 1.5  # standard errors of prices from a sample within which a row's choice may change
-OPEN = {
-    True: 1_000,
-    False: 400,
-}  # pairs an integer programme may be asked to decide, where the portfolio is small and where not
+OPEN = 2_000  # pairs an integer programme may be asked to decide
 NODES = 50_000  # that it may search, over its pairs: work ends it and not the clock, so that the same inputs give the same answer
-PATIENCE, ACCOUNTS_A_SECOND = (
-    60.0,
-    20_000,
-)  # the brake where a plan must not depend on the clock: a fiftieth of an idle machine's pace
+PATIENCE = 60.0  # seconds, the brake where a plan must not depend on the clock
+ACCOUNTS_A_SECOND = 20_000  # and a fiftieth of an idle machine's pace for large portfolios
 
 
 def patience(accounts: int) -> float:
@@ -268,7 +261,7 @@ class Search:
         loss, _ = core.loss(self.best.price)
         allowed = np.isfinite(loss) & (loss <= window)
         pairs = int(np.count_nonzero(allowed))
-        if self.found and pairs > OPEN[self.small]:
+        if self.found and pairs > OPEN:
             return False
         program = Program(core, allowed, instance.units, self.stake(loss[allowed]))
         gap = 0.0
