@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 import yaml
 
 from collectml.errors import ConfigurationError, InfeasibleStrategyError, SchemaError
-from collectml.policy import TreatmentPolicy, price_actions, solve_assignment
+from collectml.policy import TreatmentPolicy, price_actions
+from collectml.policy._search import Search
 from collectml.strategy import Strategy
 
 FILE = Path(__file__).parents[1] / "fixtures" / "every_limit.yaml"
@@ -23,7 +23,8 @@ FIRM, CALLS = ("firm_call", "agency_a", "agency_b"), ("soft_call", "firm_call", 
 @pytest.fixture(autouse=True)
 def near_enough(monkeypatch):
     """Thirteen limits on few accounts take long to prove optimal; here it matters that they hold."""
-    monkeypatch.setattr("collectml.policy.plan.solve_assignment", partial(solve_assignment, gap=1e-3, time_limit=4.0))
+    monkeypatch.setattr("collectml.policy.plan.Search", lambda instance, gap, deadline: Search(instance, 1e-3, deadline))
+    monkeypatch.setattr("collectml.policy.plan.patience", lambda accounts: 4.0)
 
 
 def accounts_of(n=900, seed=0):
