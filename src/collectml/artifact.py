@@ -15,6 +15,7 @@ from typing import cast
 
 import pandas as pd
 
+from collectml.data.digest import canonical_json
 from collectml.errors import ArtifactError
 from collectml.folders import write_folder
 
@@ -25,7 +26,6 @@ __all__ = [
     "read_parts",
     "seal",
     "unseal",
-    "value_digest",
     "verify_folder",
     "write_folder",
     "write_parts",
@@ -84,8 +84,8 @@ def seal(manifest: Mapping[str, object]) -> bytes:
     -------
     bytes
     """
-    digest = hashlib.sha256(_canonical(manifest)).hexdigest()
-    return _canonical({**manifest, "digest": digest})
+    digest = hashlib.sha256(canonical_json(manifest)).hexdigest()
+    return canonical_json({**manifest, "digest": digest})
 
 
 def unseal(content: bytes) -> dict[str, object]:
@@ -120,27 +120,6 @@ def unseal(content: bytes) -> dict[str, object]:
     if not whole:
         raise ArtifactError("it was altered or is not whole")
     return bare
-
-
-def value_digest(value: Mapping[str, object]) -> str:
-    """Digest a JSON-able mapping in canonical form, such as a strategy's ``model_dump(mode="json")``.
-
-    Parameters
-    ----------
-    value : mapping
-        The order of keys does not count.
-
-    Returns
-    -------
-    str
-        SHA-256 in hexadecimal.
-
-    Examples
-    --------
-    >>> value_digest({"a": 1, "b": 2}) == value_digest({"b": 2, "a": 1})
-    True
-    """
-    return hashlib.sha256(_canonical(value)).hexdigest()
 
 
 def verify_folder(folder: str | Path) -> int:
@@ -181,10 +160,6 @@ def verify_folder(folder: str | Path) -> int:
     if faults:
         raise ArtifactError(f"{root} is not what was written: {', '.join(faults)}")
     return len(hashes) + 1
-
-
-def _canonical(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def write_parts(parts: Parts, folder: str | Path) -> Path:

@@ -1,8 +1,10 @@
-"""One digest of what a frame says, whatever the file or the types it came in."""
+"""One digest of what a frame or a mapping says, whatever the file, the types or the order of keys it came in."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from pandas.api import types as pdt
 
 from collectml.data._coerce import plain
 
-__all__ = ["content_digest"]
+__all__ = ["canonical_json", "content_digest", "value_digest"]
 
 
 def content_digest(frame: pd.DataFrame) -> str:
@@ -69,3 +71,40 @@ def _canonical(column: pd.Series) -> tuple[str, *tuple[bytes, ...]]:
     text = [b"" if gone else str(value).encode() for value, gone in zip(column.tolist(), missing.tolist(), strict=True)]
     lengths = np.fromiter((len(t) for t in text), dtype="<i8", count=len(text))
     return "text", missing.tobytes(), lengths.tobytes(), b"".join(text)
+
+
+def canonical_json(value: Mapping[str, object]) -> bytes:
+    """Write a JSON-able mapping as bytes that do not depend on the order of its keys.
+
+    Parameters
+    ----------
+    value : mapping
+        What JSON can hold; no infinities.
+
+    Returns
+    -------
+    bytes
+        UTF-8, indented.
+    """
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def value_digest(value: Mapping[str, object]) -> str:
+    """Digest a JSON-able mapping in canonical form, such as a strategy's ``model_dump(mode="json")``.
+
+    Parameters
+    ----------
+    value : mapping
+        The order of keys does not count.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+
+    Examples
+    --------
+    >>> value_digest({"a": 1, "b": 2}) == value_digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(canonical_json(value)).hexdigest()

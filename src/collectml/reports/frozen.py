@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
-from collectml.data.digest import content_digest
+from collectml.data.digest import content_digest, value_digest
 from collectml.policy import Assignment
 
 from .blocks import Inputs, ModelLike, fact
@@ -168,11 +166,10 @@ def frozen_plan(
         the assignment, the frozen bins of the fields (``profile``) and the saved scores (``scores``).
     """
     strategy, tables = model.strategy, model.evidence.tables
-    content = json.dumps(strategy.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
     digests = {
         "log": fact(model, "log", "digest"),
         "assignment": assignment_digest,
-        "strategy": hashlib.sha256(content.encode()).hexdigest(),
+        "strategy": value_digest(strategy.model_dump(mode="json")),
         **{name: content_digest(tables[name]) if name in tables else None for name in ("profile", "scores")},
     }
     return {
@@ -202,6 +199,4 @@ def plan_digest(plan: Mapping[str, object]) -> str:
     >>> plan_digest({"metrics": []}) == plan_digest({"metrics": [], "digest": "any"})
     True
     """
-    content = {k: v for k, v in plan.items() if k != "digest"}
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return value_digest({k: v for k, v in plan.items() if k != "digest"})

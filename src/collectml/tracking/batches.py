@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from collectml.artifact import seal, unseal, value_digest
+from collectml.artifact import seal, unseal
+from collectml.data.digest import value_digest
 from collectml.errors import ArtifactError, CollectMLError, ServiceUnavailableError
 from collectml.folders import exclusive, write_file
 from collectml.pipeline import StrategyModel

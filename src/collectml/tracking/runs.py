@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from collectml import __version__
-from collectml.artifact import file_digest, value_digest
+from collectml.artifact import file_digest
+from collectml.data.digest import value_digest
 from collectml.pipeline import Experiment, PropensityResult, StrategyModel
 from collectml.reports import inert_csv, payload_digest
 
