@@ -38,6 +38,7 @@ ROUNDS = 6  # of Newton over the rows closest to another choice
 SECONDS = 10.0  # the brake on each question of which limits conflict, once there is no assignment
 DOUBT = 1.5  # standard errors of prices from a sample within which a row's choice may change
 OPEN = 2_000  # pairs an integer programme may be asked to decide
+FIRST = 20_000  # pairs of the rows it is made of, all of them open where there is no assignment yet
 NODES = 50_000  # that it may search, over its pairs: work ends it and not the clock, so that the same inputs give the same answer
 PATIENCE = 60.0  # seconds, the brake where a plan must not depend on the clock
 ACCOUNTS_A_SECOND = 20_000  # and a fiftieth of an idle machine's pace for large portfolios
@@ -253,7 +254,7 @@ class Search:
         if np.isfinite(window):
             window += 1e-9 * max(self.best.bound - self.value, 1e-6 * abs(self.value), 1e-9)
         rows = instance.whole_customers(self.best.margin <= window)
-        if self.left <= 0 or len(rows) * instance.shape[1] > ROWS:
+        if self.left <= 0 or len(rows) * instance.shape[1] > FIRST:
             return False
         if not len(rows):
             return True
