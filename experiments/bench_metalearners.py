@@ -60,7 +60,7 @@ def ours(learner: str, train: pd.DataFrame, fresh: pd.DataFrame) -> tuple[np.nda
     return model.predict_effect(fresh).to_numpy()[:, 1:], time.perf_counter() - start
 
 
-def compare(number: int, python: str, learners: list[str]) -> list[dict[str, object]]:
+def compare(number: int, python: str, peers: list[str], learners: list[str]) -> list[dict[str, object]]:
     """Return one row a learner."""
     world, rows = WORLDS[number], []
 
@@ -75,8 +75,8 @@ def compare(number: int, python: str, learners: list[str]) -> list[dict[str, obj
         subprocess.run([python, FOLDER / "metalearners_data.py", *world, folder], check=True)
         train, fresh, truth = (pd.read_parquet(Path(folder) / f"{part}.parquet") for part in ("train", "fresh", "truth"))
         truth = truth.to_numpy()
-        for name, references in REFERENCES.items():
-            note(f"metalearners {name}, linear", theirs(python, name, folder, ["linear"]), references[number])
+        for name in peers:
+            note(f"metalearners {name}, linear", theirs(python, name, folder, ["linear"]), REFERENCES[name][number])
             note(f"metalearners {name}, LightGBM", theirs(python, name, folder, []))
         for learner in learners:
             if learner != "hurdle" or world[0] == "binary":  # outcomes below zero are no hurdle
@@ -87,9 +87,11 @@ def compare(number: int, python: str, learners: list[str]) -> list[dict[str, obj
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--metalearners", metavar="PYTHON", required=True)
+    parser.add_argument("--worlds", type=int, nargs="+", default=[0, 1, 2, 3], choices=range(len(WORLDS)))
+    parser.add_argument("--theirs", nargs="+", choices=list(REFERENCES), default=list(REFERENCES))
     parser.add_argument("--ours", nargs="+", default=["t", "s", "x", "dr", "hurdle", "ensemble"])
     asked = parser.parse_args()
-    rows = [row for number in range(len(WORLDS)) for row in compare(number, asked.metalearners, asked.ours)]
+    rows = [row for number in asked.worlds for row in compare(number, asked.metalearners, asked.theirs, asked.ours)]
     table = pd.DataFrame(rows).pivot_table(index="learner", columns="world", values="RMSE", sort=False)
     print(table.to_string(float_format="{:.4f}".format, na_rep=""))
 

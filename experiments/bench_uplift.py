@@ -1,12 +1,13 @@
 """Our learners beside EconML's, causalml's and metalearners': same data, same LightGBM parameters, share of the oracle's gain captured.
 
-    python experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy --econml PYTHON --causalml PYTHON
+    python experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy --econml PYTHON --causalml PYTHON --out docs/learners
 
 PYTHON is the interpreter of an environment that holds the peer (`make bench-peers` makes them under data/peers). Every learner gets
 the same confounded log and ranks 20,000 fresh accounts by predicted outcome; a policy is worth the true outcome of the action ranked
 first. Captured: of what the oracle gains over the best single action. "Allowed" is the same for boosters trained on the truth itself.
 A peer that takes longer than --time-limit is cut off and printed as such. Peers get dummies for categories and medians for what is
 missing, as they cannot take them; EconML's forest gets 200 trees. Two threads; seconds are of fitting.
+With --out NAME every run becomes a row of NAME.csv, and NAME.svg shows them: a mark a seed, the mean as a line.
 """
 
 from __future__ import annotations
@@ -144,6 +145,34 @@ def measure(world: str, n: int, seed: int, pythons: dict[str, str], limit: float
     return pd.DataFrame(rows)
 
 
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw what every learner captured in every world: a mark a seed, a line at the mean, dashed what the features allow."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    worlds, learners = table["world"].unique(), table["learner"].unique()[::-1]
+    figure = Figure(figsize=(2.0 + 2.0 * len(worlds), 1.0 + 0.27 * len(learners)), layout="constrained")
+    for ax, world in zip(np.ravel(figure.subplots(1, len(worlds), sharey=True)), worlds, strict=True):
+        here = table[table["world"] == world]
+        for height, learner in enumerate(learners):
+            colour = "#D55E00" if learner.startswith("collectml") else "#0072B2"
+            shares = here.loc[here["learner"] == learner, "captured"].dropna()
+            ax.plot(shares, np.full(len(shares), height), "o", color=colour, markersize=3, alpha=0.6)
+            if len(shares):
+                ax.vlines(shares.mean(), height - 0.35, height + 0.35, color=colour, linewidth=2)
+            else:
+                ax.text(0.0, height, "cut off", fontsize=7, color="#666666", va="center", ha="center")
+        ax.axvline(here["allowed"].mean(), color="#666666", linewidth=0.8, linestyle="--")
+        ax.axvline(0.0, color="#666666", linewidth=0.8)
+        ax.set_title(world, fontsize=9)
+        ax.set_yticks(range(len(learners)), learners, fontsize=8)
+        ax.tick_params(axis="x", labelsize=7)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("share of the oracle's gain captured; dashed: what the features allow", fontsize=8)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "learners"}):
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
@@ -154,6 +183,7 @@ def main() -> None:
     parser.add_argument("--causalml", metavar="PYTHON")
     parser.add_argument("--metalearners", metavar="PYTHON")
     parser.add_argument("--time-limit", type=float, default=600.0)
+    parser.add_argument("--out", type=Path, metavar="NAME", help="write NAME.csv and NAME.svg")
     asked = parser.parse_args()
     pythons = {peer: given for peer in PEERS if (given := getattr(asked, peer))}
     frames = []
@@ -161,6 +191,10 @@ def main() -> None:
         for seed in asked.seeds:
             print(f"{world}, seed {seed}, {asked.rows:,} decisions", flush=True)
             frames.append(measure(world, asked.rows, seed, pythons, asked.time_limit, asked.ours))
+            if asked.out:  # what is done is not lost with the last world
+                table = pd.concat(frames)
+                table.to_csv(asked.out.with_suffix(".csv"), index=False, float_format="%.4f")
+                draw(table, asked.out.with_suffix(".svg"))
     table = pd.concat(frames)
     mean = table.groupby(["world", "learner"], sort=False)[["captured", "allowed", "effect RMSE", "fit seconds"]].mean()
     print(mean.to_string(float_format="{:.3f}".format))
