@@ -53,6 +53,19 @@ def test_no_tree_of_two_splits_is_better(seed):
         assert one.reward == pytest.approx(all_one_split(rewards, ranks, min_leaf), abs=1e-9)
 
 
+def test_a_search_that_is_cut_off_says_so_at_any_depth(monkeypatch):
+    """1,300 fields of noise: four thresholds of each are more trials than are made, and the search ends before its proof."""
+    rng = np.random.default_rng(0)
+    rewards, ranks = rng.normal(size=(12, 3)), np.argsort(rng.random((12, 1300)), axis=0)
+    found = best_tree(rewards, ranks)
+    assert not found.exact
+    assert found.reward == pytest.approx(rewards[np.arange(12), found.tree.decide(ranks)].sum())
+    few = ranks[:, :20]
+    assert best_tree(rewards, few, depth=3).exact
+    monkeypatch.setattr("collectml.policy.tree_search.MOST_TRIALS", 50)  # the first search alone makes more
+    assert not best_tree(rewards, few, depth=3).exact
+
+
 def test_deeper_is_better_and_leaves_are_large_enough():
     rng = np.random.default_rng(0)
     ranks = rng.integers(0, 50, (600, 4))
@@ -61,7 +74,7 @@ def test_deeper_is_better_and_leaves_are_large_enough():
     rewards_by_depth = [best_tree(rewards, ranks, depth=d, min_leaf=20).reward for d in range(5)]
     assert all(b >= a - 1e-9 for a, b in itertools.pairwise(rewards_by_depth))
     found = best_tree(rewards, ranks, depth=4, min_leaf=20)
-    assert not found.exact
+    assert found.exact
     assert found.reward > 0.8 * rewards.max(axis=1).sum()
 
     def sizes(branch, rows):
