@@ -60,10 +60,10 @@ def test_a_search_that_is_cut_off_says_so_at_any_depth(monkeypatch):
     found = best_tree(rewards, ranks)
     assert not found.exact
     assert found.reward == pytest.approx(rewards[np.arange(12), found.tree.decide(ranks)].sum())
-    few = ranks[:, :20]
-    assert best_tree(rewards, few, depth=3).exact
-    monkeypatch.setattr("collectml.policy.tree_search.MOST_TRIALS", 50)  # the first search alone makes more
-    assert not best_tree(rewards, few, depth=3).exact
+    rewards, ranks = rng.normal(size=(60, 3)), np.argsort(rng.random((60, 10)), axis=0)
+    assert best_tree(rewards, ranks, depth=3).exact
+    monkeypatch.setattr("collectml.policy.tree_search.MOST_TRIALS", 40)  # the first thresholds of ten fields, and no more
+    assert not best_tree(rewards, ranks, depth=3).exact
 
 
 def test_deeper_is_better_and_leaves_are_large_enough():
