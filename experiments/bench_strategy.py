@@ -9,6 +9,8 @@ true complaints at the strategy's price, of all accounts, those who pay unasked 
 intervals over seeds (Student's t): gain of policy and oracle over the rules, regret of the policy against the oracle, the share of
 the oracle's gain that is captured, and what the policy promised beyond what it brought (the optimiser's curse). The same
 with caution, from the model's own standard errors: promised over real, and the gain over the rules beyond that without caution.
+"slope" is what a true effect differs by, from account to account of an action, where its estimate differs by 1: below 1 estimates
+stray too far and want shrinking, at 1 they have been drawn in already.
 """
 
 from __future__ import annotations
@@ -74,6 +76,14 @@ def compare(seed: int, decisions: int, accounts: int, learner: str) -> dict[str,
         promised, real = (f.to_numpy()[row, at] - f.to_numpy()[:, 0] for f in (prices.recovered, fresh.truth))
         return float(promised.sum() / real.sum())
 
+    def slope(prices: PricedActions) -> float:
+        """Return the slope of true effects on those expected, within actions."""
+        told, true = (
+            f.sub(f["no_action"], axis=0).to_numpy() for f in (prices.recovered, fresh.truth[list(spec.action_names)])
+        )
+        told, true = told - told.mean(axis=0), true - true.mean(axis=0)
+        return float((told * true).sum() / (told**2).sum())
+
     assignment = TreatmentPolicy(spec).assign(priced, book, as_of=fresh.as_of)
     planned = assignment.planned()
     base, ours, best, nothing = worth(rules), worth(planned), worth(oracle), float(truth["no_action"].sum())
@@ -86,6 +96,7 @@ def compare(seed: int, decisions: int, accounts: int, learner: str) -> dict[str,
         "captured": (ours - base) / (best - base),
         "gain per account": (ours - base) / accounts,
         "promised/real": kept(priced, planned),
+        "slope": slope(priced),
         "gap": assignment.plan.solution.gap,
         "seconds": seconds,
     }
@@ -94,7 +105,8 @@ def compare(seed: int, decisions: int, accounts: int, learner: str) -> dict[str,
         careful = spec.model_copy(update={"objective": spec.objective.model_copy(update={"caution": caution})})
         prices = price_actions(careful, expected, standard_errors=errors)
         actions = TreatmentPolicy(careful).assign(prices, book, as_of=fresh.as_of).planned()
-        found |= {f"{name}: promised/real": kept(prices, actions), f"{name}: more %": 100 * (worth(actions) - ours) / base}
+        more = 100 * (worth(actions) - ours) / base
+        found |= {f"{name}: promised/real": kept(prices, actions), f"{name}: slope": slope(prices), f"{name}: more %": more}
     return found
 
 

@@ -99,6 +99,7 @@ class _Walk:
         self.instance, self.swept, self.bounds, self.gap = instance, swept, bounds, gap
         self.before: list[_Solved] = []
         self.open: OpenRows | None = None
+        self.stale = False  # whether they were too few the last time
 
     @cached_property
     def sampled(self) -> Floats:
@@ -148,12 +149,12 @@ class _Walk:
             return solution_of(Search(program, self.gap, deadline))
         path = self.path(i, program)
         for _ in range(2):
-            if self.open is None or not self.open.cover(path[0]):
-                self.open = OpenRows.along(self.instance, path)
+            if self.open is None or self.stale or not self.open.cover(path[0]):
+                self.open, self.stale = OpenRows.along(self.instance, path), False
             found = self.open.solve(program, self.gap, path[0]) if self.open else None
             if found is not None and found.gap <= self.gap:
                 return found
-            self.open = None
+            self.stale = True
             if found is None or found.gap > ASTRAY * self.gap:
                 break
             path = found.shadow_prices[None]
