@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from collectml.models._lightgbm import train_booster
 
 from .shared_action import cross_fit_shared
 
-__all__ = ["AmountTeacher", "calibrate_levels", "find_exposure", "typical_amount"]
+__all__ = ["AmountTeacher", "calibrate_levels", "find_exposure", "tell_apart", "typical_amount"]
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +21,10 @@ FULL = 0.97
 FEWEST_FULL = 200
 FEWEST_PAID = 50
 SMALLEST_SHARE = 1e-4
+FALSE_DIFFERENCES = 0.05
+CONSTANT: Mapping[str, object] = {}
+# leaves' regressions are summed thread by thread: only with one thread is the sum always the same
+LINEAR: Mapping[str, object] = {"linear_tree": True, "linear_lambda": 1.0, "num_threads": 1}
 
 
 def find_exposure(X: Floats, names: Sequence[str], amount: Floats, paid: NDArray[np.bool_]) -> str | None:
@@ -76,10 +81,21 @@ class AmountTeacher:
     seed, threads : int
         Seed and threads.
 
+    Attributes
+    ----------
+    code_ : ndarray of int, shape (A,)
+        Which actions have amounts in common: those with the same number.
+
     Notes
     -----
     Where payments in full are frequent enough, the share is ``P(full) + (1 - P(full)) E[share | not full]``. Rows are weighted
     by the square root of what is owed: a middle way between every account and every unit of money counting the same.
+
+    Most actions change whether an account pays, few change how much. A booster that may tell all actions apart learns differences
+    between them from noise, and the policy picks the luckiest: so the actions are told apart by a first booster, those whose
+    amounts do not differ (:func:`tell_apart`) become one, and the rest is learnt anew. What trees with constant leaves and trees with
+    linear ones say is averaged, where the latter predict held-out payments no worse: the steps of the one and the slopes of
+    the other err differently.
     """
 
     params: Mapping[str, object]
@@ -121,38 +137,130 @@ class AmountTeacher:
             Expected share of what is owed, given payment.
         """
         weight = np.sqrt(owed / owed[paid].mean()) if paid.any() else np.ones(len(owed))
-        mean = float(np.average(share[paid], weights=weight[paid])) if paid.any() else 1.0
-        out = np.full((len(X), self.n_actions), max(mean, SMALLEST_SHARE))
+        self.code_ = np.zeros(self.n_actions, dtype=np.intp)
+        if paid.sum() < FEWEST_PAID:
+            mean = float(np.average(share[paid], weights=weight[paid])) if paid.any() else 1.0
+            return np.full((len(X), self.n_actions), max(mean, SMALLEST_SHARE))
+
+        def learn(code: NDArray[np.intp], leaves: Mapping[str, object]) -> Floats:
+            return self._shares(X, code[action], share, paid, weight, fold, n_codes=int(code.max()) + 1, leaves=leaves)
+
+        stepped = learn(np.arange(self.n_actions), CONSTANT)
+        self.code_ = tell_apart(stepped, action, share, paid, weight)
+        fewer = self.code_.max() + 1 < self.n_actions
+        stepped = learn(self.code_, CONSTANT) if fewer else stepped[:, np.argsort(self.code_)]
+        sloped = learn(self.code_, LINEAR)
+
+        def loss(predicted: Floats) -> float:
+            return float(np.sum((weight * (share - predicted[np.arange(len(share)), self.code_[action]]) ** 2)[paid]))
+
+        both = 0.5 * (stepped + sloped) if loss(sloped) <= loss(stepped) else stepped
+        return both[:, self.code_]
+
+    def _shares(
+        self,
+        X: Floats,
+        code: NDArray[np.intp],
+        share: Floats,
+        paid: NDArray[np.bool_],
+        weight: Floats,
+        fold: NDArray[np.int8],
+        *,
+        n_codes: int,
+        leaves: Mapping[str, object],
+    ) -> Floats:
+        """Cross-fit the share for every code of the action, payments in full apart where there are enough of them."""
         full = paid & (share >= FULL) & (share <= 1.001)
         has_full = min(int(full.sum()), int((paid & ~full).sum())) >= FEWEST_FULL
 
-        if paid.sum() < FEWEST_PAID:
-            return out
-
-        def shares(target: Floats, rows: NDArray[np.bool_], objective: str) -> Floats:
+        def fitted(target: Floats, rows: NDArray[np.bool_], objective: str) -> Floats:
             return cross_fit_shared(
                 X,
-                action,
+                code,
                 target,
                 fold,
-                n_actions=self.n_actions,
+                n_actions=n_codes,
                 categorical=self.categorical,
-                params={**self.params, "objective": objective, "num_threads": self.threads},
+                params={**self.params, "num_threads": self.threads, **leaves, "objective": objective},
                 trees=self.trees,
                 seed=self.seed,
                 rows=rows,
                 weight=weight,
             )[0]
 
-        part = np.maximum(shares(share, paid & ~full if has_full else paid, "regression"), SMALLEST_SHARE)
+        # slopes may lead beyond what was ever paid
+        part = np.clip(fitted(share, paid & ~full if has_full else paid, "regression"), SMALLEST_SHARE, share[paid].max())
         if not has_full:
             return part
-        certain = shares(full.astype(float), paid, "binary")
+        certain = fitted(full.astype(float), paid, "binary")
         return certain + (1.0 - certain) * np.minimum(part, 1.0)
 
 
+def tell_apart(
+    predicted: Floats, action: NDArray[np.intp], observed: Floats, paid: NDArray[np.bool_], weight: Floats
+) -> NDArray[np.intp]:
+    """Say which actions have amounts of their own; the others have theirs in common.
+
+    What a model that tells all actions apart says of an action, beyond what it says on average of those held to be alike, is
+    noise where the action's amounts do not differ: then it has nothing to do with what held-out payments exceed that average by.
+    The action for which the two go together most clearly is set apart, and the rest is asked again.
+
+    Parameters
+    ----------
+    predicted : ndarray, shape (n, A)
+        Cross-fitted amounts, given payment.
+    action : ndarray of int, shape (n,)
+        Position of the action taken.
+    observed : ndarray, shape (n,)
+        What was paid.
+    paid : ndarray of bool, shape (n,)
+        Whether anything was.
+    weight : ndarray, shape (n,)
+        Row weights.
+
+    Returns
+    -------
+    ndarray of int, shape (A,)
+        0 for the actions that are alike, among them those with too few payments to ask; 1, 2, ... for the others.
+
+    Notes
+    -----
+    A one-sided score test at 5 % in all, over the actions asked (Bonferroni); with boosters that stop early by their held-out
+    rows, rather 8 % in simulations. It sees differences in level and differences that vary between accounts alike, as far as the
+    model learnt them.
+
+    References
+    ----------
+    Gertheiss & Tutz (2010), Sparse modeling of categorial explanatory variables, Annals of Applied Statistics 4 (levels of a
+    factor that do not differ are fused).
+    """
+    n_actions = predicted.shape[1]
+    rows = [np.flatnonzero(paid & (action == a)) for a in range(n_actions)]
+    alike = list(range(n_actions))
+    while len(alike) > 1:
+        common = predicted[:, alike].mean(axis=1)
+        scores = {}
+        for a in (a for a in alike if len(rows[a]) >= FEWEST_PAID):
+            i = rows[a]
+            product = weight[i] * (observed[i] - common[i]) * (predicted[i, a] - common[i])
+            scores[a] = float(product.sum() / max(np.sqrt(np.sum(product**2)), 1e-300))
+        strongest = max(scores, key=scores.__getitem__, default=None)
+        if strongest is None or scores[strongest] < norm.isf(FALSE_DIFFERENCES / n_actions):
+            break
+        alike.remove(strongest)
+    code = np.zeros(n_actions, dtype=np.intp)
+    own = [a for a in range(n_actions) if a not in alike]
+    code[own] = np.arange(1, len(own) + 1)
+    return code
+
+
 def calibrate_levels(
-    share: Floats, action: NDArray[np.intp], observed: Floats, paid: NDArray[np.bool_], owed: Floats
+    share: Floats,
+    action: NDArray[np.intp],
+    observed: Floats,
+    paid: NDArray[np.bool_],
+    owed: Floats,
+    code: NDArray[np.intp] | None = None,
 ) -> tuple[Floats, list[float]]:
     """Set each action's level by what was paid on rows not trained on, as far as the difference exceeds its sampling error.
 
@@ -170,28 +278,42 @@ def calibrate_levels(
         Whether anything was paid.
     owed : ndarray, shape (n,)
         What was owed; rows are weighted by its square root.
+    code : ndarray of int, shape (A,), optional
+        Actions with the same number have one level; each its own by default.
 
     Returns
     -------
     share : ndarray, shape (n, A)
     errors : list of float, length A
-        Relative standard error of each action's level.
+        Relative standard error of each action's level, had it been set by the action's own rows alone.
 
     References
     ----------
     James & Stein (1961), Estimation with quadratic loss (the positive-part shrinkage of each ratio towards 1).
     """
-    out, errors = share.copy(), [0.0] * share.shape[1]
-    for a in range(share.shape[1]):
-        rows = paid & (action == a)
+    n_actions = share.shape[1]
+    code = np.arange(n_actions) if code is None else code
+    weight, predicted = np.sqrt(owed), share[np.arange(len(share)), action]
+    residual = weight * (observed - predicted)
+    out, errors = share.copy(), [0.0] * n_actions
+
+    def level(rows: NDArray[np.bool_]) -> tuple[float, float]:
+        total = float(np.sum(weight[rows] * predicted[rows]))
+        excess = float(np.sum(residual[rows])) / total
+        noise = float(np.sum((residual[rows] - excess * weight[rows] * predicted[rows]) ** 2)) / total**2
+        return excess, noise
+
+    for c in np.unique(code):
+        alike = code == c
+        rows = paid & alike[action]
         if rows.sum() < FEWEST_PAID:
             continue
-        weight, predicted = np.sqrt(owed[rows]), share[rows, a]
-        total = float(np.sum(weight * predicted))
-        excess = float(np.sum(weight * (observed[rows] - predicted))) / total
-        noise = float(np.sum((weight * (observed[rows] - predicted * (1.0 + excess))) ** 2)) / total**2
-        out[:, a] *= 1.0 + np.clip(excess * max(0.0, 1.0 - noise / max(excess**2, 1e-12)), -0.5, 1.0)
-        errors[a] = float(np.sqrt(noise))
+        excess, noise = level(rows)
+        out[:, alike] *= 1.0 + np.clip(excess * max(0.0, 1.0 - noise / max(excess**2, 1e-12)), -0.5, 1.0)
+    for a in range(n_actions):
+        rows = paid & (action == a)
+        if rows.sum() >= FEWEST_PAID:
+            errors[a] = float(np.sqrt(level(rows)[1]))
     return out, errors
 
 

@@ -232,8 +232,9 @@ def cross_fitted_effects(
 ) -> FittedEffects:
     """Find what all actions' outcomes deviate from the baseline by, and what each deviates by beyond that.
 
-    What is common to all actions mends the baseline and is no effect, so it is fitted first; heterogeneity of effects is
-    judged by what is left. Where there is evidence of it, products of the functions it rests on most are tried as well, and
+    What is common to all actions mends the baseline and is no effect, so it is fitted first, and kept where its evidence
+    outweighs the number of scales (a booster has had its chance at the baseline); heterogeneity of effects is judged by what
+    is left. Where there is evidence of it, products of the functions it rests on most are tried as well, and
     kept where the evidence outweighs the number of their scales and they predict held-out rows better.
 
     Parameters
@@ -252,6 +253,8 @@ def cross_fitted_effects(
     everyone = np.zeros(len(paid), dtype=np.intp)
     mended, mended_oof = _cross_fit(Z, everyone, paid, offset, fold, 1)
     common = mended.effects(Z)
+    if mended.each_gain_ <= 0:
+        common, mended_oof = np.zeros_like(common), np.zeros_like(mended_oof)
     beside = offset + common[:, 0]
     own, own_oof = _cross_fit(Z, action, paid, beside, fold, n_actions)
     gain, functions = own.evidence_gain_, Z

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 STUDENT = {"num_leaves": 63, "learning_rate": 0.1, "min_data_in_leaf": 20}
 STUDENT_TREES = 250
-AMOUNT = {"num_leaves": 8, "learning_rate": 0.05, "min_data_in_leaf": 50}
+AMOUNT = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50}
 SPREAD_ROWS, SPREAD_TREES = 20_000, 60
 BASELINE = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50}
 
@@ -197,7 +197,7 @@ class HurdleLearner(Learner):
             )
         teacher = AmountTeacher(self._params(AMOUNT), self.trees, d.n_actions, d.categorical, self.seed, self.threads)
         share = teacher.fit_predict(d.X, d.action, d.y / owed, d.paid, owed, d.fold)
-        share, self.level_se_ = calibrate_levels(share, d.action, d.y / owed, d.paid, owed)
+        share, self.level_se_ = calibrate_levels(share, d.action, d.y / owed, d.paid, owed, teacher.code_)
         return share, owed
 
     def _measure_loss(self, d: Decisions, baseline: Floats, effects: Floats) -> None:
