@@ -19,7 +19,6 @@ from ._core import core_of
 from ._instance import Instance
 from ._newton import newton
 from ._open_rows import OpenRows
-from ._scan import scan
 from ._search import WHOLE, Search, median_loss, patience
 from ._usage import Floats
 from .solver import AssignmentSolution, solution_of
@@ -134,11 +133,13 @@ class _Walk:
             ahead += np.prod([(self.bounds[i] - y) / (x.bound - y) for y in others]) * x.solution.shadow_prices
         return np.where(ahead * there > 0, ahead, 0.0)
 
-    def path(self, i: int, program: Instance) -> Floats:
-        """Foresee prices at a bound and some ahead, shape (P, K), the way that gives the lower bound."""
-        part, foresee = self.open.under(program) if self.open else program, self.along_sample
-        if len(self.before) > 1:  # where a limit begins or ceases to bind the curve goes astray; elsewhere it is closer
-            foresee = min((self.along_curve, self.along_sample), key=lambda way: scan(part, way(i)).bound)
+    def path(self, i: int) -> Floats:
+        """Foresee prices at a bound and some ahead, shape (P, K).
+
+        The curve is closer than the sample, but for where a limit begins or ceases to bind.
+        """
+        steady = np.ptp(np.sign(self.sampled[[i, *(x.place for x in self.before)]]), axis=0).max(initial=0.0) == 0
+        foresee = self.along_curve if steady and len(self.before) > 1 else self.along_sample
         return np.array([foresee(j) for j in range(i, max(-1, i - 1 - AHEAD), -1)])
 
     def to(self, i: int) -> AssignmentSolution:
@@ -147,7 +148,7 @@ class _Walk:
         deadline = time.monotonic() + patience(len(program.values))
         if not self.before or len(program.values) <= WHOLE:
             return solution_of(Search(program, self.gap, deadline))
-        path = self.path(i, program)
+        path = self.path(i)
         for _ in range(2):
             if self.open is None or self.stale or not self.open.cover(path[0]):
                 self.open, self.stale = OpenRows.along(self.instance, path), False
