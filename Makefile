@@ -66,11 +66,13 @@ report: setup        ## sample reports of the demo portfolio in English, Chinese
 	  --capacity data/demo/batch/capacity.parquet --as-of 2026-06-30 --language $$language --pdf --out data/report/$$language.html; done
 
 bench-peers: setup   ## an environment each for the libraries our learners are held against, then the comparison
-	for peer in econml causalml; do \
+	for peer in econml causalml metalearners; do \
 	  test -x data/peers/$$peer/bin/python || { $(PYTHON) -m venv data/peers/$$peer && data/peers/$$peer/bin/python -m pip install -q $$peer lightgbm pyarrow; }; \
 	done
+	data/peers/metalearners/bin/python -m pip install -q polars "scikit-learn<1.7"  # metalearners 0.13 asks classes for what scikit-learn 1.7 took away
 	$(PY) experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy few_payers twenty_actions --seeds 1 2 3 \
-	  --econml data/peers/econml/bin/python --causalml data/peers/causalml/bin/python
+	  --econml data/peers/econml/bin/python --causalml data/peers/causalml/bin/python --metalearners data/peers/metalearners/bin/python
+	$(PY) experiments/bench_metalearners.py --metalearners data/peers/metalearners/bin/python
 
 notebooks: setup     ## run the notebooks from their text and write them beside it
 	$(BIN)/jupytext --to ipynb --execute notebooks/*.py

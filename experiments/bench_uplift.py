@@ -1,4 +1,4 @@
-"""Our learners beside EconML's and causalml's: same data, same LightGBM parameters, share of the oracle's gain captured.
+"""Our learners beside EconML's, causalml's and metalearners': same data, same LightGBM parameters, share of the oracle's gain captured.
 
     python experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy --econml PYTHON --causalml PYTHON
 
@@ -30,6 +30,7 @@ FRESH = 20_000
 PEERS = {
     "econml": ["SLearner", "TLearner", "XLearner", "DRLearner", "ForestDRLearner"],
     "causalml": ["S", "T", "X", "R"],
+    "metalearners": ["S", "T", "X", "R", "DR"],
 }
 OURS = ["hurdle", "ensemble", "s", "t", "x", "dr"]
 
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("--ours", nargs="+", choices=OURS, default=OURS)
     parser.add_argument("--econml", metavar="PYTHON")
     parser.add_argument("--causalml", metavar="PYTHON")
+    parser.add_argument("--metalearners", metavar="PYTHON")
     parser.add_argument("--time-limit", type=float, default=600.0)
     asked = parser.parse_args()
     pythons = {peer: given for peer in PEERS if (given := getattr(asked, peer))}
