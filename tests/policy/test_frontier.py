@@ -8,6 +8,7 @@ import pytest
 
 from collectml.errors import ConfigurationError, InfeasibleStrategyError
 from collectml.policy import TreatmentPolicy, price_actions, solve_assignment
+from collectml.policy._open_rows import OpenRows
 from collectml.policy._read import read
 from collectml.policy.shifted import shifted_limits
 from collectml.policy.sweep import solve_along
@@ -153,9 +154,8 @@ def test_plot_and_svg():
     )
 
 
-def larger(seed, coupled):
+def larger(seed, coupled, n=12_000):
     rng = np.random.default_rng(seed)
-    n = 12_000
     values = rng.lognormal(2, 1, (n, 1)) * rng.normal(0, 0.3, (n, 4))
     values[:, 0] = 0.0
     minutes = np.outer(rng.lognormal(1, 0.4, n), [0, 0, 1, 1.5])
@@ -189,6 +189,53 @@ def test_points_that_follow_on_are_as_good_as_solutions_of_their_own(coupled):
         if coupled:
             contacted = problem["customer"][problem["contact"][point.action]]
             assert len(np.unique(contacted)) == len(contacted)
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_a_sweep_that_leaves_settled_rows_out_is_as_good_as_solutions_of_their_own(coupled, monkeypatch):
+    """Most rows are left out of most points; the plan is whole, within the limits, and its bound is that of all rows."""
+    left, before = [], OpenRows.solve
+
+    def counted(self, program, gap, price):
+        found = before(self, program, gap, price)
+        left.append(1 - len(self.rows) / len(program.values) if found is not None and found.gap <= gap else 0.0)
+        return found
+
+    monkeypatch.setattr(OpenRows, "solve", counted)
+    problem, upper = larger(3, coupled, n=80_000), np.array([40_000.0, 6000.0, 4700.0])
+    bounds = np.linspace(30_000, 42_000, 9)
+    points = solve_along(read(**problem, upper=upper, lower=None, names=None), 0, bounds.tolist(), 1e-6)
+    assert np.mean(left) > 0.5
+    rows = np.arange(len(problem["values"]))
+    for bound, point in list(zip(bounds, points, strict=True))[::3]:
+        limits = np.r_[bound, upper[1:]]
+        whole = solve_assignment(**problem, upper=limits, gap=1e-6)
+        assert point.gap <= 1e-6
+        assert point.upper_bound >= whole.value
+        assert whole.upper_bound >= point.value
+        used = [(u[rows, point.action] if u.ndim == 2 else u[point.action]).sum() for u in problem["usage"]]
+        np.testing.assert_allclose(point.usage, used, rtol=1e-12)
+        assert (used <= limits * (1 + 1e-9)).all()
+        assert point.value == pytest.approx(problem["values"][rows, point.action].sum(), rel=1e-12)
+        assert problem["eligible"][rows, point.action].all()
+        if coupled:
+            contacted = problem["customer"][problem["contact"][point.action]]
+            assert len(np.unique(contacted)) == len(contacted)
+
+
+def test_open_rows_bound_the_whole_problem_where_they_leave_out_too_much():
+    """At bounds far from the line the settled rows would change: the bound must say so, and be that of all rows."""
+    problem = larger(3, False, n=80_000)
+    instance = read(**problem, upper=[40_000.0, 6000.0, 4700.0], lower=None, names=None)
+    near = solve_assignment(**problem, upper=[40_000.0, 6000.0, 4700.0])
+    rows = OpenRows.along(instance, near.shadow_prices[None])
+    for bound in (39_000.0, 38_000.0):
+        far = rows.solve(instance.at_most(0, bound), 1e-6, near.shadow_prices)
+        alone = solve_assignment(**problem, upper=[bound, 6000.0, 4700.0])
+        assert not rows.cover(far.shadow_prices)
+        assert far.gap > 1e-6
+        assert far.upper_bound >= alone.value > far.value
+    assert rows.solve(instance.at_most(0, 36_000.0), 1e-6, near.shadow_prices) is None
 
 
 def test_a_limit_in_whole_pieces_is_swept_in_whole_pieces():

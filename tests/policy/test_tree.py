@@ -124,6 +124,21 @@ def test_a_scarce_action_goes_to_those_of_the_leaf_who_gain_most():
     assert gain[chosen].min() >= gain[~chosen].max()
 
 
+def test_it_says_whether_the_search_for_its_questions_ran_to_its_end(made, tmp_path, monkeypatch):
+    *_, tree = made
+    assert tree.exact
+    assert "cut off" not in tree.to_svg()
+    monkeypatch.setattr("collectml.policy.tree_search.MOST_TRIALS", 3)  # the search is cut off as it would be after 5,000
+    _, accounts, _, assignment, _ = made
+    cut = assignment.tree(accounts, depth=2)
+    assert not cut.exact
+    assert "the search was cut off" in cut.to_svg()
+    path = tmp_path / "tree.yaml"
+    for one in (tree, cut):
+        path.write_text(one.to_yaml(), encoding="utf-8")
+        assert StrategyTree.from_yaml(path).exact == one.exact
+
+
 def test_yaml_comes_back_equal_and_may_be_written_by_hand(made, tmp_path):
     *_, tree = made
     path = tmp_path / "tree.yaml"
@@ -135,6 +150,7 @@ def test_yaml_comes_back_equal_and_may_be_written_by_hand(made, tmp_path):
         encoding="utf-8",
     )
     tree = StrategyTree.from_yaml(path)
+    assert not tree.exact
     accounts = pd.DataFrame({"balance": [300.0, 300.01, None]})
     assert tree.leaf_of(accounts).tolist() == [1, 2, 1]
     with pytest.raises(SchemaError, match="asks about balance"):

@@ -53,6 +53,20 @@ def test_no_tree_of_two_splits_is_better(seed):
         assert one.reward == pytest.approx(all_one_split(rewards, ranks, min_leaf), abs=1e-9)
 
 
+def test_a_search_that_is_cut_off_says_so_at_any_depth(monkeypatch):
+    """Noise in ten fields: forty thresholds are tried before any bound is looked at, and proving the best takes more."""
+    rng = np.random.default_rng(0)
+    rewards, ranks = rng.normal(size=(60, 3)), np.argsort(rng.random((60, 10)), axis=0)
+    whole = [best_tree(rewards, ranks, depth=d) for d in (2, 3)]
+    assert [w.exact for w in whole] == [True, True]
+    monkeypatch.setattr("collectml.policy.tree_search.MOST_TRIALS", 40)
+    cut = [best_tree(rewards, ranks, depth=d) for d in (2, 3)]
+    assert [c.exact for c in cut] == [False, False]
+    assert cut[0].reward <= whole[0].reward
+    for c in cut:
+        assert c.reward == pytest.approx(rewards[np.arange(60), c.tree.decide(ranks)].sum())
+
+
 def test_deeper_is_better_and_leaves_are_large_enough():
     rng = np.random.default_rng(0)
     ranks = rng.integers(0, 50, (600, 4))
@@ -61,7 +75,7 @@ def test_deeper_is_better_and_leaves_are_large_enough():
     rewards_by_depth = [best_tree(rewards, ranks, depth=d, min_leaf=20).reward for d in range(5)]
     assert all(b >= a - 1e-9 for a, b in itertools.pairwise(rewards_by_depth))
     found = best_tree(rewards, ranks, depth=4, min_leaf=20)
-    assert not found.exact
+    assert found.exact
     assert found.reward > 0.8 * rewards.max(axis=1).sum()
 
     def sizes(branch, rows):

@@ -54,4 +54,6 @@ def command(
     gain = tree.optimum - tree.value_control
     share = f", {tree.given_up / gain:.1%} of what the best plan gains" if gain > 0 else ""
     click.echo(f"the tree gives up {tree.given_up:,.0f} {tree.currency}{share}")
+    if not tree.exact:
+        click.echo("the search for its questions was cut off: others may give up less; name fewer fields (--field)")
     click.echo(f"written to {out}")

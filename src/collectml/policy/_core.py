@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from collectml.room import room
 
-from ._compiled import chosen
 from ._instance import Bools, Instance
 from ._scan import Scan, losses
 from ._usage import Floats, Ints, exact_sum
@@ -97,7 +96,7 @@ def core_of(instance: Instance, rows: Ints, at: Scan | None = None, share: float
         sizes = instance.sizes[tail[np.flatnonzero(np.diff(tail, prepend=-1))]]
     core = Core(
         rows, instance.money(rows), tuple(c.rows(rows) for c in instance.columns), np.cumsum(sizes) - sizes, sizes,
-        instance.contact, instance.lower * share, instance.upper * share, chosen(len(instance.values)) is not None,
+        instance.contact, instance.lower * share, instance.upper * share, instance.loops is not None,
     )  # fmt: skip
     if at is None:
         return core

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from collectml.room import room
 
+from ._compiled import chosen
 from ._usage import Column, Floats, Ints, exact_sum, looked_up, with_tolerance
 
 Bools: TypeAlias = NDArray[np.bool_]
@@ -40,6 +42,10 @@ class Instance:
     starts : ndarray of int
         Where each of these customers begins in `shared`.
     names : tuple of str, length K
+    apart : float
+        What rows that are settled and left out are worth: part of the worth of every assignment.
+    out_of : int
+        How many rows there are with those left out; 0 where none is.
     """
 
     values: NDArray[np.floating]
@@ -52,6 +58,8 @@ class Instance:
     shared: Ints
     starts: Ints
     names: tuple[str, ...]
+    apart: float = 0.0
+    out_of: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -63,6 +71,11 @@ class Instance:
     def units(self) -> Floats:
         """Return the largest usage of each limit, its unit of comparison."""
         return np.array([c.peak for c in self.columns])
+
+    @property
+    def loops(self) -> ModuleType | None:
+        """Return the compiled loops where they pay: for all rows, and then for some of them too."""
+        return chosen(max(len(self.values), self.out_of))
 
     def money(self, rows: Ints) -> Floats:
         """Return the values of some rows, shape (A, m), minus infinity where not eligible."""
@@ -86,7 +99,7 @@ class Instance:
 
     def worth(self, action: NDArray[np.integer]) -> float:
         """Return the exact value of an assignment."""
-        return exact_sum(looked_up(self.values, action))
+        return self.apart + exact_sum(looked_up(self.values, action))
 
     def after(
         self, value: float, usage: Floats, action: NDArray[np.integer], rows: Ints, changed: NDArray[np.integer]
@@ -177,7 +190,23 @@ class Instance:
 
     def without_values(self) -> Instance:
         """Return the same limits with nothing at stake: the question whether they can hold at all."""
-        return replace(self, values=np.broadcast_to(np.float64(0.0), self.values.shape))
+        return replace(self, values=np.broadcast_to(np.float64(0.0), self.values.shape), apart=0.0)
+
+    def only(self, taken: Bools) -> tuple[Ints, Instance]:
+        """Return the rows of a mask, customers whole, and the problem of these alone, under the same limits."""
+        rows, starts, sizes = self.selection(taken)
+        codes = {id(c.codes): c.codes[rows] for c in self.columns if c.codes is not None}  # shared ones stay shared
+        part = replace(
+            self,
+            values=self.values[rows],
+            columns=tuple(c.only(rows, codes.get(id(c.codes))) for c in self.columns),
+            eligible=None if self.eligible is None else self.eligible[rows],
+            tie_key=None if self.tie_key is None else self.tie_key[rows],
+            shared=np.arange(len(rows) - int(sizes.sum()), len(rows)),
+            starts=starts,
+            out_of=max(len(self.values), self.out_of),
+        )
+        return rows, part
 
     def within(self, lower: Floats, upper: Floats) -> Instance:
         """Return the same problem with other limits, widened and rounded as `lower` and `upper` say."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from collectml.room import kept, room
 
-from ._compiled import chosen
 from ._instance import Bools, Instance
 from ._usage import Floats, Ints
 
@@ -154,6 +153,15 @@ def scan(instance: Instance, price: Floats, reach: Floats | None = None) -> Scan
     reach : ndarray, shape (A, A), optional
         By how much the priced difference between two actions may still move; asks for `Scan.nearness`.
     """
+    action, margin, nearness = choices(instance, price, reach)
+    value, usage = instance.worth(action), instance.usage(action)
+    return Scan(price, action, margin, nearness, value, usage, dual(instance, price, value, usage))
+
+
+def choices(
+    instance: Instance, price: Floats, reach: Floats | None = None
+) -> tuple[NDArray[np.signedinteger], Floats, Floats]:
+    """Return `action`, `margin` and `nearness` of a :class:`Scan`, adding nothing up."""
     n, actions, _ = instance.shape
     margin = room(n)
     action: NDArray[np.signedinteger] = np.zeros(n, dtype=np.int8 if actions <= 127 else np.int16)
@@ -164,8 +172,7 @@ def scan(instance: Instance, price: Floats, reach: Floats | None = None) -> Scan
         rows = instance.shared
         adjusted = instance.adjusted(rows, price)
         action[rows], margin[rows], nearness[rows] = _coupled(instance, adjusted, instance.starts, instance.sizes, closeness)
-    value, usage = instance.worth(action), instance.usage(action)
-    return Scan(price, action, margin, nearness, value, usage, dual(instance, price, value, usage))
+    return action, margin, nearness
 
 
 def _choose(
@@ -178,7 +185,7 @@ def _choose(
     nearness: Floats,
 ) -> None:
     """Fill action, margin and nearness of some rows, or of all, each by itself."""
-    charges, kernels = _Charges.of(instance, price), chosen(len(instance.values))
+    charges, kernels = _Charges.of(instance, price), instance.loops
     for s in range(0, len(action), BLOCK):
         b = slice(s, min(len(action), s + BLOCK))
         at = b if rows is None else rows[b]
@@ -250,7 +257,7 @@ def _coupled(
     instance: Instance, adjusted: Floats, starts: Ints, sizes: Ints, closeness: Floats
 ) -> tuple[Ints, Floats, Floats]:
     """Return action, margin and nearness of whole customers, given value less priced usage, shape (A, m)."""
-    kernels = chosen(len(instance.values))
+    kernels = instance.loops
     if kernels is not None and len(adjusted) > 1:
         m = adjusted.shape[1]
         chosen_action, lead = np.empty(m, dtype=np.intp), np.empty(m)
@@ -273,7 +280,7 @@ def rescan(instance: Instance, at: Scan, price: Floats, reach: Floats | None = N
     limit. Rows that lead by twice as much keep their action and a margin at least half as large.
     """
     n = len(instance.values)
-    move = _largest_moves(instance, price - at.price)
+    move = largest_moves(instance, price - at.price)
     again = at.margin <= (2.0 * move)[at.action]
     # a customer's choice rests on three rows: the one in question, the one contacted and the one that would be
     if len(instance.shared):
@@ -305,7 +312,7 @@ def rescan(instance: Instance, at: Scan, price: Floats, reach: Floats | None = N
     return Scan(price, action, margins, nearnesses, value, usage, dual(instance, price, value, usage))
 
 
-def _largest_moves(instance: Instance, step: Floats) -> Floats:
+def largest_moves(instance: Instance, step: Floats) -> Floats:
     """Return the most that any action may gain on each action, shape (A,), when prices move by `step` (K,)."""
     low = np.array([c.low for c in instance.columns]).reshape(len(step), -1)
     high = np.array([c.high for c in instance.columns]).reshape(len(step), -1)

@@ -98,7 +98,7 @@ class Search:
         return 0.1 * self.target * max(1.0, abs(self.best.bound))
 
     def run(self) -> bool:
-        """Search until the target is met or the optimum proven, which it returns, or the time is up."""
+        """Search until the target is met or the optimum proven, which it returns, or the time is up, `found` or not."""
         goal = min(self.target, 1e-12) if self.small else self.target
         self.approach()
         if not self.found and not self.impossible:
@@ -110,8 +110,6 @@ class Search:
             if other.found:
                 self.offer(other.action)
         proven = not self.impossible and self.prove(goal)
-        if not self.found:
-            raise self.failure()
         return proven or self.gap <= self.target
 
     def approach(self) -> None:
@@ -119,31 +117,20 @@ class Search:
         n = len(self.instance.values)
         self.offer(self.best.action[:0], np.zeros(0, dtype=np.intp))
         if self.warm and self.gap > self.target:
-            self.sharpen(FOLLOWED)
+            self.sharpen(FOLLOWED, FEW)
             self.settle(FEW)
         if self.gap > (self.target if self.warm else 0.0):
             if n > WHOLE:
-                self.sharpen(ROWS)
+                self.sharpen(ROWS, NEAR)
             self.settle(n if n <= WHOLE else NEAR)
 
     def sampled_price(self, price: Floats) -> Floats:
-        """Find prices from samples of growing size, the limits scaled to their share, starting somewhere."""
-        instance = self.instance
-        n = len(instance.values)
-        for i, size in enumerate(SAMPLES):
-            rows = instance.draw(size)
-            core = core_of(instance, rows, share=len(rows) / n)
-            scale = _median_loss(core, price)
-            price = newton(
-                core, instance.units, price, [scale * x for x in ((1.0, 0.3, 0.1, 0.03) if i == 0 else (0.05, 0.01))]
-            )
-            if len(rows) == n:
-                break
-        self.reach = reach(core, instance.units, price, 0.05 * scale)
+        """Find prices from samples, starting somewhere, and by how much they may be off."""
+        price, self.reach = sampled(self.instance, price)
         return price
 
-    def sharpen(self, first: int) -> None:
-        """Find prices from the rows whose choice is closest, the others fixed, until the linear programme can do the rest.
+    def sharpen(self, first: int, few: int) -> None:
+        """Find prices from the rows whose choice is closest, the others fixed, until a linear programme over few can do the rest.
 
         It begins with `first` rows, or with more where prices are far off.
         Where the bound did not fall, the rows that stayed fixed were wanted too: more of them next time.
@@ -151,7 +138,7 @@ class Search:
         instance = self.instance
         n = len(instance.values)
         doubtful = 0 if self.reach is None else int(np.count_nonzero(self.best.nearness <= DOUBT))
-        size = min(max(first, int(12 * self.imbalance()), doubtful), n // 2)
+        size = min(max(first, int(100 * self.imbalance()), doubtful), n // 2)
         for _ in range(ROUNDS):
             core = near(instance, self.best, size)
             scale = float(np.median(self.best.margin[core.rows]))
@@ -160,7 +147,7 @@ class Search:
             before = self.best.bound
             self.certify(newton(core, instance.units, self.best.price, [scale * x for x in (0.1, 0.01)]), self.reach)
             fell = self.best.bound < before
-            if size >= n or (fell and self.imbalance() <= NEAR / 10):
+            if size >= n or (fell and self.imbalance() <= few / 10):
                 return
             size = min(size if fell else 4 * size, n)
 
@@ -298,12 +285,26 @@ class Search:
         )
 
 
+def sampled(instance: Instance, price: Floats) -> tuple[Floats, Floats]:
+    """Find prices from samples of growing size, the limits scaled to their share, starting somewhere; and their `reach`."""
+    n = len(instance.values)
+    for i, size in enumerate(SAMPLES):
+        rows = instance.draw(size)
+        core = core_of(instance, rows, share=len(rows) / n)
+        scale = median_loss(core, price)
+        heat = (1.0, 0.3, 0.1, 0.03) if i == 0 else (0.05, 0.01)
+        price = newton(core, instance.units, price, [scale * x for x in heat])
+        if len(rows) == n:
+            break
+    return price, reach(core, instance.units, price, 0.05 * scale)
+
+
 def _size(bounds: Floats) -> Floats:
     """Return absolute values, zero for infinite ones."""
     return np.where(np.isfinite(bounds), np.abs(bounds), 0.0)
 
 
-def _median_loss(core: Core, price: Floats) -> float:
+def median_loss(core: Core, price: Floats) -> float:
     """Return the typical money between a row's best and second best action."""
     if len(core.value) == 1:
         return 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +125,11 @@ class Column:
             return self.table.astype(np.float64)[:, None]
         at = rows if self.codes is None else self.codes[rows]
         return np.ascontiguousarray(self.table[at].T, dtype=np.float64)
+
+    def only(self, rows: Ints, codes: Ints | None) -> Column:
+        """Return the column of some rows and their codes; what was measured over all rows holds for these."""
+        own = not self.shared and self.codes is None
+        return replace(self, table=self.table[rows] if own else self.table, codes=codes)
 
     def total(self, action: NDArray[np.integer], counts: Ints) -> float:
         """Return the exact usage of an assignment; `counts` says how often each action occurs in it."""

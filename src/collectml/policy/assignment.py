@@ -237,7 +237,7 @@ class Assignment:
         Returns
         -------
         StrategyTree
-            With the money it gives up against the best plan.
+            With the money it gives up against the best plan, and `exact`: whether the search for its questions ran to its end.
 
         Raises
         ------

@@ -36,6 +36,8 @@ def shrink_effects(effects: pd.DataFrame, standard_errors: pd.DataFrame) -> pd.D
     ``s``, the expected effect is ``m + t² / (t² + s²) (estimate - m)``. ``t²`` solves the moment equation
     ``sum of (estimate - m)² / (t² + s²) = n - 1`` with ``m`` weighted alike; 0 where the spread is no more than error.
     Acting on these, the best of many no longer promises more than it brings, as far as spread and errors are normal.
+    The estimates are taken to be unbiased. Posterior means, as the hurdle learner's effects are, have been drawn in already, and
+    would be a second time.
 
     References
     ----------

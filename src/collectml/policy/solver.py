@@ -152,7 +152,27 @@ def solution_of(search: Search) -> AssignmentSolution:
     InfeasibleStrategyError
         No assignment satisfies the limits.
     """
-    met, instance = search.run(), search.instance
+    met = search.run()
+    if not search.found:
+        raise search.failure()
+    return stated(search, met)
+
+
+def stated(search: Search, met: bool) -> AssignmentSolution:
+    """State what a search has found.
+
+    Parameters
+    ----------
+    search : Search
+        With an assignment.
+    met : bool
+        Whether it ran to its end.
+
+    Returns
+    -------
+    AssignmentSolution
+    """
+    instance = search.instance
     value = instance.worth(search.action)  # summed once more over all rows: the search adds up changes
     bound = max(search.best.bound, value)
     return AssignmentSolution(

@@ -156,6 +156,10 @@ class StrategyTree(BaseModel):
         The first question.
     optimum, value, value_control : float
         Net value of the accounts it was made on: under the best plan, under the tree's, under the control.
+    exact : bool
+        Whether every search for its questions, two at a time, ran to its end: no other two would earn more there, at the prices
+        of limits it was made with, from the accounts it was searched on (20,000 at most). False where a search was cut off,
+        and for a tree that nobody searched for.
 
     See Also
     --------
@@ -180,6 +184,7 @@ class StrategyTree(BaseModel):
     optimum: float = Field(default=0.0, allow_inf_nan=False)
     value: float = Field(default=0.0, allow_inf_nan=False)
     value_control: float = Field(default=0.0, allow_inf_nan=False)
+    exact: bool = False
     root: Node
 
     @model_validator(mode="after")

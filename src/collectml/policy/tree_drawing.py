@@ -66,6 +66,7 @@ def draw(tree: StrategyTree) -> str:
     gain = tree.optimum - tree.value_control
     kept = f", {(tree.value - tree.value_control) / gain:.1%} of what the best plan gains" if gain > 0 else ""
     title = f"Strategy tree of {tree.strategy}: gives up {tree.given_up:,.0f} {tree.currency}{kept and ', keeps' + kept[1:]}"
+    title += "" if tree.exact or not gain else "; the search was cut off"
     words = "; ".join(f"{r.rule}: {r.first}" for r in tree.frame().itertuples())
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '

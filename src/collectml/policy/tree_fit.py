@@ -94,7 +94,8 @@ def fit_tree(
     Notes
     -----
     Rewards are values less priced usage, beyond the control's; where an action is not permitted its reward is the control's.
-    Two questions are searched exactly over all thresholds; deeper trees look two questions ahead at each step. Above 20,000
+    Two questions are searched exactly over all thresholds; deeper trees look two questions ahead at each step. A search that would
+    take too long is cut off, which `StrategyTree.exact` then denies. Above 20,000
     accounts the questions are found on so many, drawn by hash; what the leaves are worth is worked out on all.
 
     References
@@ -122,11 +123,11 @@ def fit_tree(
         rewards = np.where(problem.eligible[sample], problem.net[sample] - problem.net[sample, :1], 0.0)
         for price, limit in zip(prices, beyond, strict=True):
             rewards -= price * np.where(problem.eligible[sample], usage_of(limit, len(problem.ids))[sample], 0.0)
-        branch = best_tree(rewards, ranks, depth=depth, min_leaf=least_of_sample).tree
-        if branch in seen:
+        found = best_tree(rewards, ranks, depth=depth, min_leaf=least_of_sample)
+        if found.tree in seen:
             break
-        seen.add(branch)
-        bare = _written(problem, accounts, branch, questions, rows, prices)
+        seen.add(found.tree)
+        bare = _written(problem, accounts, found.tree, questions, rows, prices).model_copy(update={"exact": found.exact})
         _, own = bare.plan(problem, bare.leaf_of(accounts))
         prices = own.solution.shadow_prices
         value = float(problem.net[rows, own.action[rows]].sum())

@@ -78,7 +78,8 @@ class Found:
     reward : float
         Sum of the rewards of its rows.
     exact : bool
-        Whether no tree of this depth has more; always so up to two splits, unless the search was cut off.
+        Whether every search for two splits ran to its end. Then no tree of up to two splits has more, and a deeper one is the
+        best that looking two splits ahead finds; a search that would take too long is cut off, and its best so far kept.
     """
 
     tree: Branch
@@ -128,7 +129,8 @@ def best_tree(rewards: Floats, ranks: NDArray[np.integer], *, depth: int = 2, mi
         return found
     left = ranks[:, found.tree.field] <= found.tree.rank
     yes, no = (best_tree(rewards[m], ranks[m], depth=depth - 1, min_leaf=min_leaf) for m in (left, ~left))
-    return Found(Branch(found.tree.field, found.tree.rank, yes=yes.tree, no=no.tree), yes.reward + no.reward, False)
+    exact = found.exact and yes.exact and no.exact
+    return Found(Branch(found.tree.field, found.tree.rank, yes=yes.tree, no=no.tree), yes.reward + no.reward, exact)
 
 
 class _Search:
@@ -208,7 +210,7 @@ class _Search:
             sure = attempt(field, rank)
             open_up(field, low, rank, left, float(sure[1]))
             open_up(field, rank, high, float(sure[0]), right)
-        exact = not heap or -heap[0][0] <= reward + 1e-9 * max(1.0, abs(reward))
+        exact = not heap or bool(-heap[0][0] <= reward + 1e-9 * max(1.0, abs(reward)))
         field, rank, tree = root
         if field < 0:
             return Found(self.branch(tree[0]), reward, exact)
