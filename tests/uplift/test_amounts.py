@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collectml.uplift.amounts import AmountTeacher, calibrate_levels, tell_apart
+from collectml.uplift.amounts import AmountTeacher
+from collectml.uplift.levels import calibrate_levels, tell_apart
 
 ALIKE, CUT, TURNED = 0, 6, 7  # an action that cuts every payment, and one that cuts some and raises others
 

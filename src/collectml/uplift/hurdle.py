@@ -15,11 +15,12 @@ from collectml.models._cross_fit import BoostingPlan, cross_fit_margin
 from collectml.models._lightgbm import train_booster
 from collectml.models._one_walk import predict_rows
 
-from .amounts import AmountTeacher, calibrate_levels, find_exposure, typical_amount
+from .amounts import AmountTeacher, find_exposure, typical_amount
 from .basis import MAX_FEATURES, EffectBasis
 from .decisions import Decisions
 from .effects import FittedEffects, cross_fitted_effects
 from .learner import Learner
+from .levels import calibrate_levels
 from .ordered import never_falling
 from .shared_action import distil, predict_actions
 from .uncertainty import misfit, standard_errors
