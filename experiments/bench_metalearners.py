@@ -18,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from bench_uplift import ask_peer
 
 from collectml.uplift import UpliftModel
 
 FOLDER = Path(__file__).parent / "peers"
+LIMIT = 3600.0
 WORLDS = [("binary", "binary", "linear"), ("continuous", "binary", "linear"), ("continuous", "multi", "linear"),
           ("continuous", "multi", "constant")]  # fmt: skip
 REFERENCES = {  # out of sample, metalearners 0.13, tests/test_learner.py
@@ -37,18 +39,7 @@ def error(effect: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(np.mean((effect - truth) ** 2)))
 
 
-def theirs(python: str, name: str, folder: str, kind: list[str]) -> tuple[np.ndarray, float] | None:
-    """Return the effects that one of metalearners' learners predicts, and the seconds of fitting."""
-    done = subprocess.run(
-        [python, FOLDER / "metalearners_learners.py", name, folder, *kind], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        print(f"  metalearners {name}: {done.stderr.strip().splitlines()[-1][:160]}")
-        return None
-    return pd.read_parquet(Path(folder) / "out.parquet").to_numpy()[:, 1:], float(done.stdout.split()[-1])
-
-
-def ours(learner: str, train: pd.DataFrame, fresh: pd.DataFrame) -> tuple[np.ndarray, float]:
+def ours(learner: str, train: pd.DataFrame, fresh: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     """Return the effects that one of our learners predicts, and the seconds of fitting."""
     start = time.perf_counter()
     model = UpliftModel(learner, control="action_0", random_state=0, n_jobs=2).fit(
@@ -57,17 +48,17 @@ def ours(learner: str, train: pd.DataFrame, fresh: pd.DataFrame) -> tuple[np.nda
         action="action_" + train["action_"].astype(str),
         logging_propensity=train["p_"],
     )
-    return model.predict_effect(fresh).to_numpy()[:, 1:], time.perf_counter() - start
+    return model.predict_effect(fresh), time.perf_counter() - start
 
 
 def compare(number: int, python: str, peers: list[str], learners: list[str]) -> list[dict[str, object]]:
     """Return one row a learner."""
     world, rows = WORLDS[number], []
 
-    def note(who: str, found: tuple[np.ndarray, float] | None, reference: float = np.nan) -> None:
-        if found is None:
+    def note(who: str, found: tuple[pd.DataFrame | None, float], reference: float = np.nan) -> None:
+        if found[0] is None:
             return
-        rows.append({"world": " ".join(world), "learner": who, "RMSE": error(found[0], truth), "reference": reference,
+        rows.append({"world": " ".join(world), "learner": who, "RMSE": error(found[0].to_numpy()[:, 1:], truth), "reference": reference,
                      "seconds": found[1]})  # fmt: skip
         print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else str(v) for k, v in rows[-1].items()), flush=True)
 
@@ -76,8 +67,9 @@ def compare(number: int, python: str, peers: list[str], learners: list[str]) -> 
         train, fresh, truth = (pd.read_parquet(Path(folder) / f"{part}.parquet") for part in ("train", "fresh", "truth"))
         truth = truth.to_numpy()
         for name in peers:
-            note(f"metalearners {name}, linear", theirs(python, name, folder, ["linear"]), REFERENCES[name][number])
-            note(f"metalearners {name}, LightGBM", theirs(python, name, folder, []))
+            linear = ask_peer(python, "metalearners", name, Path(folder), LIMIT, "linear")
+            note(f"metalearners {name}, linear", linear, REFERENCES[name][number])
+            note(f"metalearners {name}, LightGBM", ask_peer(python, "metalearners", name, Path(folder), LIMIT))
         for learner in learners:
             if learner != "hurdle" or world[0] == "binary":  # outcomes below zero are no hurdle
                 note(f"collectml {learner}", ours(learner, train, fresh))

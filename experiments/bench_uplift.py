@@ -93,12 +93,14 @@ def plain(train: pd.DataFrame, fresh: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
     return both.iloc[: len(train)], both.iloc[len(train) :]
 
 
-def ask_peer(python: str, peer: str, learner: str, folder: Path, limit: float) -> tuple[pd.DataFrame | None, float]:
+def ask_peer(
+    python: str, peer: str, learner: str, folder: Path, limit: float, *more: str
+) -> tuple[pd.DataFrame | None, float]:
     """Let a peer learn in its own environment; return its predictions and its seconds, or nothing where it was cut off."""
     script = Path(__file__).parent / "peers" / f"{peer}_learners.py"
     try:
         done = subprocess.run(
-            [python, str(script), learner, str(folder)], timeout=limit, capture_output=True, text=True, check=False
+            [python, str(script), learner, str(folder), *more], timeout=limit, capture_output=True, text=True, check=False
         )
     except subprocess.TimeoutExpired:
         return None, limit

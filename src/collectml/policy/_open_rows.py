@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._instance import Instance
-from ._scan import choices, largest_moves, scan
+from ._scan import COUPLED, choices, largest_moves, scan
 from ._search import Search, patience
 from ._usage import Floats, Ints
 from .solver import AssignmentSolution, stated
@@ -116,5 +116,4 @@ def _line(instance: Instance, path: Floats, beside: float) -> Floats:
 def _beside(instance: Instance, line: Floats, price: Floats) -> float:
     """Return the most that an action may gain on another from the nearest point of a line to prices beside it."""
     most = min(float(largest_moves(instance, price - at).max()) for at in line)
-    # a customer's choice rests on three rows: the one in question, the one contacted and the one that would be
-    return 3.0 * most if len(instance.shared) else most
+    return COUPLED * most if len(instance.shared) else most

@@ -20,6 +20,7 @@ from ._usage import Floats, Ints
 
 BLOCK = 4096  # rows whose working vectors stay in the cache
 NOTHING = np.zeros((0, 0), dtype=np.bool_)
+COUPLED = 3.0  # rows a customer's choice rests on: the one in question, the one contacted and the one that would be
 MANY = 0.3  # share of rows to look at again from which a pass over all is as fast
 
 
@@ -282,9 +283,8 @@ def rescan(instance: Instance, at: Scan, price: Floats, reach: Floats | None = N
     n = len(instance.values)
     move = largest_moves(instance, price - at.price)
     again = at.margin <= (2.0 * move)[at.action]
-    # a customer's choice rests on three rows: the one in question, the one contacted and the one that would be
     if len(instance.shared):
-        largest = 3.0 * float(move.max())
+        largest = COUPLED * float(move.max())
         again[instance.shared] = at.margin[instance.shared] <= 2.0 * largest
     if np.count_nonzero(again) > MANY * n:
         return scan(instance, price, reach)

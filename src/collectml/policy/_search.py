@@ -125,8 +125,18 @@ class Search:
             self.settle(n if n <= WHOLE else NEAR)
 
     def sampled_price(self, price: Floats) -> Floats:
-        """Find prices from samples, starting somewhere, and by how much they may be off."""
-        price, self.reach = sampled(self.instance, price)
+        """Find prices from samples of growing size, the limits scaled to their share, starting somewhere; and their `reach`."""
+        instance = self.instance
+        n = len(instance.values)
+        for i, size in enumerate(SAMPLES):
+            rows = instance.draw(size)
+            core = core_of(instance, rows, share=len(rows) / n)
+            scale = median_loss(core, price)
+            heat = (1.0, 0.3, 0.1, 0.03) if i == 0 else (0.05, 0.01)
+            price = newton(core, instance.units, price, [scale * x for x in heat])
+            if len(rows) == n:
+                break
+        self.reach = reach(core, instance.units, price, 0.05 * scale)
         return price
 
     def sharpen(self, first: int, few: int) -> None:
@@ -283,20 +293,6 @@ class Search:
             "loosen a limit or allow more time",
             instance.names,
         )
-
-
-def sampled(instance: Instance, price: Floats) -> tuple[Floats, Floats]:
-    """Find prices from samples of growing size, the limits scaled to their share, starting somewhere; and their `reach`."""
-    n = len(instance.values)
-    for i, size in enumerate(SAMPLES):
-        rows = instance.draw(size)
-        core = core_of(instance, rows, share=len(rows) / n)
-        scale = median_loss(core, price)
-        heat = (1.0, 0.3, 0.1, 0.03) if i == 0 else (0.05, 0.01)
-        price = newton(core, instance.units, price, [scale * x for x in heat])
-        if len(rows) == n:
-            break
-    return price, reach(core, instance.units, price, 0.05 * scale)
 
 
 def _size(bounds: Floats) -> Floats:

@@ -61,7 +61,7 @@ def tell_apart(
     def known(a: int) -> bool:
         told = weight[rows[a]] * predicted[rows[a], a]
         missed = weight[rows[a]] * observed[rows[a]] - told
-        return len(told) >= FEWEST_PAID and float(np.sqrt(np.sum(missed**2))) <= LEVEL_ERROR * float(told.sum())
+        return len(told) >= FEWEST_PAID and _variance(missed, told) <= LEVEL_ERROR**2
 
     alike = [a for a in range(n_actions) if known(a)]
     while len(alike) > 1:
@@ -125,10 +125,9 @@ def calibrate_levels(
     out, errors = share.copy(), [0.0] * n_actions
 
     def level(rows: NDArray[np.bool_]) -> tuple[float, float]:
-        total = float(np.sum(weight[rows] * predicted[rows]))
-        excess = float(np.sum(residual[rows])) / total
-        noise = float(np.sum((residual[rows] - excess * weight[rows] * predicted[rows]) ** 2)) / total**2
-        return excess, noise
+        told = weight[rows] * predicted[rows]
+        excess = float(np.sum(residual[rows])) / float(np.sum(told))
+        return excess, _variance(residual[rows] - excess * told, told)
 
     for c in np.unique(code):
         alike = code == c
@@ -142,3 +141,8 @@ def calibrate_levels(
         if rows.sum() >= FEWEST_PAID:
             errors[a] = float(np.sqrt(level(rows)[1]))
     return out, errors
+
+
+def _variance(missed: Floats, told: Floats) -> float:
+    """Return the squared relative standard error of a level, from what its rows were told to pay and missed that by."""
+    return float(np.sum(missed**2)) / float(np.sum(told)) ** 2
