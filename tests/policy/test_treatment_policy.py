@@ -8,7 +8,8 @@ import pytest
 
 from collectml.errors import InfeasibleStrategyError, SchemaError
 from collectml.policy import PricedActions, TreatmentPolicy, price_actions
-from collectml.policy.exploration import bernstein_margin, bernstein_tail
+from collectml.policy._compiled import kernels
+from collectml.policy.exploration import _moments, bernstein_margin, bernstein_tail, randomise
 from collectml.strategy import Strategy
 
 ACTIONS = [
@@ -148,14 +149,58 @@ def test_value_weighted_exploration_prefers_what_is_worth_more_and_keeps_a_floor
     accounts, priced = world(n=500)
     problem = TreatmentPolicy(spec).assign(priced, accounts, as_of="2026-03-01").problem
     q, rows = problem.exploration, np.arange(500)
-    several = ((q > 0).sum(axis=1) > 1) & (np.ptp(problem.net, axis=1) > 0)
+    alone = problem.rivals == 1  # of several accounts one is drawn first, whatever its actions are worth
+    several = ((q > 0).sum(axis=1) > 1) & (np.ptp(problem.net, axis=1) > 0) & alone
     best = np.where(q > 0, problem.net, -np.inf).argmax(axis=1)
-    assert (q[rows, best] == q.max(axis=1)).all()
+    assert (q[rows, best] == q.max(axis=1))[alone].all()
     least = np.where(q > 0, q, np.inf).min(axis=1)
     np.testing.assert_allclose((least / q.max(axis=1))[several], 0.25)
     uniform = strategy(limits=room, exploration=explored)
     plain = TreatmentPolicy(uniform).assign(priced, accounts, as_of="2026-03-01").problem.exploration
     np.testing.assert_array_equal(plain > 0, q > 0)
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "value"])
+def test_customers_with_several_accounts_are_explored_one_account_each_at_the_stated_chances(weighting):
+    room = [{"name": "room", "kind": "share", "actions": ["sms"], "upper": 1.0}]
+    spec = strategy(limits=room, exploration={"share": 0.9, "usage_share": 0.9, "weighting": weighting})
+    accounts, priced = world(n=300)
+    accounts["customer_id"] = np.arange(300) // 3
+    accounts.loc[::3, "has_phone"] = False
+    problem = TreatmentPolicy(spec).assign(priced, accounts, as_of="2026-03-01").problem
+    reached = ~accounts["dispute"].to_numpy()
+    np.testing.assert_array_equal(
+        problem.rivals, np.maximum(np.bincount(np.arange(300) // 3, reached), 1)[np.arange(300) // 3]
+    )
+    q = problem.exploration
+    np.testing.assert_allclose(q.sum(axis=1), 1)
+    np.testing.assert_array_equal(q > 0, problem.explorable)
+    counts, draws = np.zeros_like(q), np.zeros((300, 1))
+    for counter in range(2000):
+        outcome = randomise(problem, counter=counter)
+        counts[np.flatnonzero(outcome.explored), outcome.drawn[outcome.explored]] += 1
+        draws[outcome.explored] += 1
+        assert np.bincount(problem.customer_code, problem.strategy.contact_mask[outcome.drawn]).max() <= 1
+    inside = (q > 0) & (q < 1)
+    z = ((counts - draws * q) / np.sqrt(np.where(inside, draws * q * (1 - q), 1)))[inside]
+    assert (counts[~problem.explorable] == 0).all()
+    assert abs(z.mean()) < 0.15
+    assert 0.9 < z.std() < 1.1
+    assert np.abs(z).max() < 5
+
+
+def test_both_ways_to_expect_what_exploration_uses_agree():
+    spec = strategy(exploration={"share": 0.2})
+    accounts, priced = world(n=600)
+    accounts["customer_id"] = np.arange(600) // 2
+    problem = TreatmentPolicy(spec).assign(priced, accounts, as_of="2026-03-01").problem
+    weights = np.array([1.0, 0.7, 0.2, 0.4])
+    for limit in problem.limits:
+        usage = np.atleast_2d(limit.usage)
+        of = problem.explorable, weights, usage, problem.household, problem.rivals, problem.strategy.contact_mask
+        most, again = np.zeros(600), np.zeros(600)
+        np.testing.assert_allclose(_moments(*of, most), kernels().moments(*of, again), rtol=1e-12)
+        np.testing.assert_array_equal(most, again)
 
 
 def test_hold_out_is_permanent_by_customer_and_of_its_share():

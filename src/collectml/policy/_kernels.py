@@ -323,23 +323,36 @@ def soft(
 
 @machine_code
 def moments(
-    preference: NDArray[Any], weights: Floats, usage: NDArray[np.floating], household: NDArray[np.int32], most: Floats
+    preference: NDArray[Any],
+    weights: Floats,
+    usage: NDArray[np.floating],
+    household: NDArray[np.int32],
+    rivals: NDArray[np.int32],
+    contact: NDArray[np.bool_],
+    most: Floats,
 ) -> tuple[float, float]:
     """Sum what exploration is expected to use of a limit, and its squares; see the twin in `exploration`."""
     first, second = 0.0, 0.0
     for r in range(preference.shape[0]):
         line = r if usage.shape[0] > 1 else 0  # one line where all accounts use alike
+        # all actions, and those that are no contact
         whole, mean, square, largest = 0.0, 0.0, 0.0, 0.0
+        rest, mean_rest, square_rest = 0.0, 0.0, 0.0
         control = np.float64(usage[line, 0])
         for a in range(weights.shape[0]):
             q = preference[r, a] * weights[a]
             beyond = usage[line, a] - control
+            other = 0.0 if contact[a] else q
             whole += q
             mean += q * beyond
             square += q * (beyond * beyond)
+            rest += other
+            mean_rest += other * beyond
+            square_rest += other * (beyond * beyond)
             size = abs(beyond) if q > 0 else 0.0
             largest = size if size > largest else largest
-        first += mean / whole
-        second += square / whole * household[r]
+        turn = 1.0 / rivals[r]
+        first += turn * mean / whole + (1.0 - turn) * mean_rest / rest
+        second += (turn * square / whole + (1.0 - turn) * square_rest / rest) * household[r]
         most[r] = largest
     return first, second

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from collectml.hashing import uniform_hash
+from collectml.hashing import stable_hash, uniform_hash
 from collectml.room import room
 from collectml.strategy import CompiledLimit
 
@@ -126,7 +126,12 @@ def exploration_preference(net: Floats, eligible: NDArray[np.bool_], floor: floa
     return np.where(eligible, floor + (1 - floor) * relative, 0.0)
 
 
-def exploration_distribution(weights: Floats, eligible: NDArray[np.bool_] | Floats) -> Floats:
+def exploration_distribution(
+    weights: Floats,
+    eligible: NDArray[np.bool_] | Floats,
+    rivals: NDArray[np.int32],
+    contact: NDArray[np.bool_],
+) -> Floats:
     """Spread weights over each account's eligible actions.
 
     Parameters
@@ -135,12 +140,31 @@ def exploration_distribution(weights: Floats, eligible: NDArray[np.bool_] | Floa
         Fixed weights of the actions; the control's is positive.
     eligible : ndarray of bool or float, shape (n, A)
         What is permitted, or the account's own preference between actions, 0 where not permitted; the control always is.
+    rivals : ndarray of int, shape (n,)
+        Accounts of the customer of which one, drawn with equal chances, may be contacted; 1 where that is the only one.
+    contact : ndarray of bool, shape (A,)
+        Which actions contact the customer; the control does not.
 
     Returns
     -------
     ndarray, shape (n, A)
-        ``q``: rows sum to 1, zero where not eligible.
+        ``q``: rows sum to 1, zero where not eligible. One of m rivals is spread over all its actions with chance 1 / m,
+        else over those that are no contact.
+
+    Examples
+    --------
+    >>> exploration_distribution(np.ones(2), np.ones((2, 2), bool), np.array([1, 2]), np.array([False, True]))
+    array([[0.5 , 0.5 ],
+           [0.75, 0.25]])
     """
+    q = _spread(weights, eligible)
+    if len(shared := np.flatnonzero(rivals > 1)):
+        turn = 1 / rivals[shared, None]
+        q[shared] = turn * q[shared] + (1 - turn) * _spread(weights * ~contact, eligible[shared])
+    return q
+
+
+def _spread(weights: Floats, eligible: NDArray[np.bool_] | Floats) -> Floats:
     q = eligible * weights
     q /= q.sum(axis=1, keepdims=True)
     return q
@@ -304,7 +328,8 @@ def exploration_moments(problem: AssignmentProblem, limit: CompiledLimit, weight
     for rows in blocks(n):
         usage = np.atleast_2d(limit.usage) if limit.usage.ndim == 1 else limit.usage[rows]
         # (sum of m terms)^2 <= m * sum of squares
-        mean, second = moments(preferred(problem, rows), weights, usage, problem.household[rows], most[rows])
+        of = preferred(problem, rows), weights, usage, problem.household[rows], problem.rivals[rows]
+        mean, second = moments(*of, problem.strategy.contact_mask, most[rows])
         means.append(mean)
         seconds.append(second)
     largest = float(np.bincount(problem.customer_code, most).max(initial=0.0))
@@ -312,10 +337,16 @@ def exploration_moments(problem: AssignmentProblem, limit: CompiledLimit, weight
 
 
 def _moments(
-    preference: NDArray[np.bool_] | Floats, weights: Floats, usage: Floats, household: NDArray[np.int32], most: Floats
+    preference: NDArray[np.bool_] | Floats,
+    weights: Floats,
+    usage: Floats,
+    household: NDArray[np.int32],
+    rivals: NDArray[np.int32],
+    contact: NDArray[np.bool_],
+    most: Floats,
 ) -> tuple[float, float]:
     """Sum expected usage and expected squares times the customer's accounts; fill in the most each account can use."""
-    q = exploration_distribution(weights, preference)
+    q = exploration_distribution(weights, preference, rivals, contact)
     beyond = usage - usage[:, :1].astype(np.float64)
     most[:] = np.where(q > 0, np.abs(beyond), 0.0).max(axis=1)
     second = (q * (beyond * beyond)).sum(axis=1)
@@ -343,9 +374,20 @@ def randomise(problem: AssignmentProblem, *, counter: int) -> Randomisation:
     explored = u < strategy.exploration.share
     drawn = np.zeros(len(u), dtype=np.int16)
     who = np.flatnonzero(explored)
-    q = problem.explored(who)
+    q = problem.explored(who, drawn=_turns(problem, who, cycle))
     v = uniform_hash(problem.ids[who], salt=salts.explore, purpose="explore", cycle=f"{cycle}/action")
     # the last eligible action takes what rounding leaves of the unit interval
     last = q.shape[1] - 1 - (q[:, ::-1] > 0).argmax(axis=1)
     drawn[who] = np.minimum((v[:, None] >= np.cumsum(q, axis=1)).sum(axis=1), last)
     return Randomisation(held_out & problem.free, explored & ~held_out & problem.free, drawn)
+
+
+def _turns(problem: AssignmentProblem, who: NDArray[np.intp], cycle: str) -> NDArray[np.bool_]:
+    """Draw which of each explored customer's rivals may be contacted: the one with the smallest hash."""
+    turns = np.ones(len(who), dtype=bool)
+    if len(shared := np.flatnonzero((problem.rivals[who] > 1) & problem.contactable(who))):
+        rows = who[shared]
+        v = stable_hash(problem.ids[rows], salt=problem.strategy.salts.explore, purpose="explore", cycle=f"{cycle}/account")
+        order = np.lexsort((v, problem.customer_code[rows]))
+        turns[shared[order[1:]]] = np.diff(problem.customer_code[rows[order]]) != 0
+    return turns

@@ -80,8 +80,6 @@ class AssignmentProblem:
         Position of the action of accounts that are no decision (mandatory notice, running commitment); -1 elsewhere.
     mandatory : ndarray of bool, shape (n,)
         Which of them are mandatory notices.
-    leads : ndarray of bool, shape (n,)
-        The account of each customer that exploration may contact.
     weights : ndarray, shape (A,)
         Weight of each action in exploration.
     """
@@ -98,7 +96,6 @@ class AssignmentProblem:
     eligible: NDArray[np.bool_]
     fixed: NDArray[np.signedinteger]
     mandatory: NDArray[np.bool_]
-    leads: NDArray[np.bool_]
     weights: Floats
 
     @cached_property
@@ -112,11 +109,32 @@ class AssignmentProblem:
         return kept(np.bincount(self.customer_code).astype(np.int32)[self.customer_code])
 
     @cached_property
+    def rivals(self) -> NDArray[np.int32]:
+        """Accounts that each account's customer has and exploration could contact, 1 at least, shape (n,)."""
+        count = np.ones(len(self.ids), dtype=np.int32)
+        if self.strategy.one_contact_per_customer and len(shared := np.flatnonzero(self.household > 1)):
+            code = self.customer_code[shared]
+            count[shared] = np.maximum(np.bincount(code, self.contactable(shared))[code], 1)
+        return kept(count)
+
+    def contactable(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Say which of some accounts exploration could contact.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (m,)
+            The accounts.
+
+        Returns
+        -------
+        ndarray of bool, shape (m,)
+        """
+        return np.logical_or.reduce(self.explorable[rows][:, self.strategy.contact_mask], axis=1)
+
+    @cached_property
     def explorable(self) -> NDArray[np.bool_]:
-        """What exploration may give: of a customer's accounts only one is contacted, and what is fixed stays, shape (n, A)."""
+        """What exploration may give: what is permitted, and to accounts that are no decision the control, shape (n, A)."""
         explorable = np.logical_and(self.eligible, self.free[:, None], out=room(self.eligible.shape, np.bool_))
-        for j in np.flatnonzero(self.strategy.contact_mask):
-            explorable[:, j] &= self.leads
         explorable[:, 0] = True
         return explorable
 
@@ -125,19 +143,25 @@ class AssignmentProblem:
         """Exploration's distribution ``q`` over actions, shape (n, A); rows sum to 1."""
         return self.explored(slice(None))
 
-    def explored(self, rows: slice | NDArray[np.intp]) -> Floats:
+    def explored(self, rows: slice | NDArray[np.intp], *, drawn: NDArray[np.bool_] | None = None) -> Floats:
         """Give exploration's distribution for some accounts.
 
         Parameters
         ----------
         rows : slice or ndarray of int
             Which.
+        drawn : ndarray of bool, shape (m,), optional
+            Which of them may be contacted, once that is drawn; before, each of a customer's accounts alike.
 
         Returns
         -------
         ndarray, shape (m, A)
         """
-        return exploration_distribution(self.weights, preferred(self, rows))
+        preference, contact = preferred(self, rows), self.strategy.contact_mask
+        if drawn is None:
+            return exploration_distribution(self.weights, preference, self.rivals[rows], contact)
+        preference = np.where(drawn[:, None] | ~contact, preference, 0)
+        return exploration_distribution(self.weights, preference, np.ones(len(preference), dtype=np.int32), contact)
 
 
 def pose(
@@ -242,7 +266,6 @@ def join_accounts(
         eligible=_uncontacted(strategy, rows, codes),
         fixed=rows.fixed,
         mandatory=rows.mandatory,
-        leads=_leads(strategy, codes, tie),
         weights=np.ones(len(strategy.actions)),
     )
     return replace(problem, weights=exploration_weights(problem))
@@ -295,13 +318,3 @@ def _uncontacted(strategy: Strategy, rows: AccountRows, codes: NDArray[np.intp])
     for j in np.flatnonzero(strategy.contact_mask):
         eligible[:, j] &= free
     return eligible
-
-
-def _leads(strategy: Strategy, codes: NDArray[np.intp], tie: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Pick the account of each customer that exploration may contact: of several the one with the smallest hash."""
-    leads = np.ones(len(codes), dtype=bool)
-    if strategy.one_contact_per_customer:
-        shared = np.flatnonzero(np.bincount(codes)[codes] > 1)
-        order = shared[np.lexsort((tie[shared], codes[shared]))]
-        leads[order[1:][np.diff(codes[order]) == 0]] = False
-    return leads
