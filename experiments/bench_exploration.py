@@ -6,8 +6,8 @@ Each cycle decides fresh accounts of the card world under the limits of the ship
 values that are wrong by some noise. Outcomes are drawn from the known truth. Then the plan of the *next* cycle, made from other values
 under the log's conditions, is valued on the log of this one, and held against what it is truly worth. Prints, by band of
 probability, how often an action was done against how often it should have been, with its standard score (by customer); the share of
-cycles whose 95 % interval covers the truth, with the chance of that share if coverage were 95 %; and limits broken, exploration drawn
-again.
+cycles whose 95 % interval covers the truth (the mean worth of all cycles' plans, for accounts like these), with the chance of that
+share if coverage were 95 %; and limits broken, exploration drawn again.
 """
 
 from __future__ import annotations
@@ -104,8 +104,9 @@ def run(many: int, accounts: int, weighting: str) -> tuple[pd.DataFrame, pd.Data
             {
                 "cycle": cycle,
                 "estimator": v.estimator,
-                "covers": v.low <= worth <= v.high,
-                "z": (v.value - worth) / v.se,
+                "low": v.low,
+                "high": v.high,
+                "value": v.value,
                 "se": v.se,
                 "worth": worth,
                 "broken": broken,
@@ -115,8 +116,7 @@ def run(many: int, accounts: int, weighting: str) -> tuple[pd.DataFrame, pd.Data
             for v in value.itertuples()
         ]
         if (cycle + 1) % CHUNK == 0:  # a run of hours is not lost with its last cycle
-            told = pd.DataFrame(rows).dropna(subset="se").groupby("estimator")["covers"]
-            print(f"{cycle + 1} cycles, covered: {told.agg(['sum', 'size']).T.to_dict()}", file=sys.stderr, flush=True)
+            print(coverage(pd.DataFrame(rows)).to_string(float_format="{:.3f}".format), file=sys.stderr, flush=True)
     columns = ["band", "pairs", "expected", "observed", "residual", "variance"]
     return pd.DataFrame(rows), pd.DataFrame(bands, columns=columns)
 
@@ -125,21 +125,35 @@ def frequencies(bands: pd.DataFrame) -> pd.DataFrame:
     """Sum residuals over cycles by band: expected and observed counts, and the standard score of their difference."""
     table = bands.groupby("band").sum()
     table["probability"] = [f"{BANDS[b]:g}-{BANDS[b + 1]:g}" for b in table.index]
-    table["z"] = table["residual"] / np.sqrt(table["variance"].clip(lower=1e-12))
+    # the spread is that of the draws themselves, which a handful does not tell
+    enough = np.minimum(table["expected"], table["pairs"] - table["expected"]) >= 5
+    table["z"] = (table["residual"] / np.sqrt(table["variance"].clip(lower=1e-12))).where(enough)
     return table[table["pairs"] > 0][["probability", "pairs", "expected", "observed", "z"]]
 
 
 def coverage(table: pd.DataFrame) -> pd.DataFrame:
-    """Return coverage by estimator, the p-value of 95 %, and the mean standard score."""
+    """Return, by estimator, how often intervals covered the worth for accounts like these and for these very accounts.
+
+    An interval is made for the first: it allows for other accounts having come. The mean over all cycles stands for it, and
+    the p-value says how likely so many or so few would be covered if 95 % were. These very accounts are covered more often.
+    """
     if table["se"].isna().all():
         return table.groupby("estimator").size().rename("refused").to_frame()
     told = table[table["se"].notna()]  # where an action has too little support the evaluation refuses, and says so
-    out = told.groupby("estimator").agg(cycles=("covers", "size"), covered=("covers", "mean"), mean_z=("z", "mean"))
+    like = told.drop_duplicates("cycle")["worth"].mean()
+    told = told.assign(
+        like=(told["low"] <= like) & (like <= told["high"]),
+        these=(told["low"] <= told["worth"]) & (told["worth"] <= told["high"]),
+        z=(told["value"] - told["worth"]) / told["se"],
+        relative=told["se"] / told["worth"],
+    )
+    by = told.groupby("estimator")
+    out = by.agg(cycles=("like", "size"), covered=("like", "mean"), these=("these", "mean"), mean_z=("z", "mean"))
     out["refused"] = table["se"].isna().groupby(table["estimator"]).sum()
     out["p of 95 %"] = [
-        stats.binomtest(int(c * n), int(n), 0.95).pvalue for c, n in zip(out["covered"], out["cycles"], strict=True)
+        stats.binomtest(round(c * n), int(n), 0.95).pvalue for c, n in zip(out["covered"], out["cycles"], strict=True)
     ]
-    out["se / value"] = (told["se"] / told["worth"]).groupby(told["estimator"]).mean()
+    out["se / value"] = by["relative"].mean()
     return out
 
 
@@ -152,7 +166,7 @@ def main() -> None:
     for weighting in asked.weighting:
         table, bands = run(asked.cycles, asked.accounts, weighting)
         print(f"\n{weighting}")
-        print(frequencies(bands).to_string(index=False, float_format="{:.2f}".format))
+        print(frequencies(bands).to_string(index=False, float_format="{:.2f}".format, na_rep=""))
         print(coverage(table).to_string(float_format="{:.3f}".format))
         print(
             f"limits broken {table['broken'].sum()}, exploration drawn again {table['redrawn'].sum()}, "
