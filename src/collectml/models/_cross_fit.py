@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, cast
 
 import lightgbm as lgb
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from collectml.errors import SchemaError
 from collectml.models._calibration import Calibrator, Floats, cross_fit_calibration, resolve_method
-from collectml.models._lightgbm import thread_count, train_booster
+from collectml.models._lightgbm import side_by_side, thread_count, train_booster
 from collectml.models._one_walk import predict_rows
 
 __all__ = ["BoostingPlan", "CalibratedBooster", "cross_fit_margin"]
@@ -61,28 +61,14 @@ def cross_fit_margin(
     """
     if len(np.unique(folds)) < 2:
         raise SchemaError("all rows belong to one customer: cross-fitting by customer needs two or more.")
-    fold_boosters: dict[int, lgb.Booster] = {}
-    best: list[int] = []
-    for fold in np.unique(folds):
-        held = folds == fold
-        valid = (X[held], y[held], _rows(weight, held), _rows(offset, held))
-        booster = train_booster(
-            X[~held],
-            y[~held],
-            params=plan.params,
-            categorical=plan.categorical,
-            weight=_rows(weight, ~held),
-            init_score=_rows(offset, ~held),
-            num_boost_round=plan.n_estimators,
-            valid=valid if plan.early_stopping_rounds is not None else None,
-            early_stopping=plan.early_stopping_rounds,
-            seed=plan.seed,
-        )
-        best.append(booster.best_iteration if booster.best_iteration > 0 else plan.n_estimators)
-        fold_boosters[int(fold)] = booster
+    numbers = np.unique(folds)
+    boosters = side_by_side(
+        lambda fold, threads: _without(fold, X, y, folds, plan, weight, offset, threads), numbers.tolist(), _threads(plan)
+    )
+    best = [b.best_iteration if b.best_iteration > 0 else plan.n_estimators for b in boosters]
     n_trees = max(1, round(float(np.mean(best))))
     margin = np.empty(len(y))
-    for fold, booster in fold_boosters.items():
+    for fold, booster in zip(numbers, boosters, strict=True):
         held = folds == fold
         margin[held] = booster.predict(X[held], raw_score=True, num_iteration=n_trees)
     final = train_booster(
@@ -96,6 +82,37 @@ def cross_fit_margin(
         seed=plan.seed,
     )
     return final, margin if offset is None else margin + offset
+
+
+def _without(
+    fold: int,
+    X: Floats,
+    y: Floats,
+    folds: NDArray[np.int8],
+    plan: BoostingPlan,
+    weight: Floats | None,
+    offset: Floats | None,
+    threads: int,
+) -> lgb.Booster:
+    """Train the booster that never sees a fold, but to stop early on it."""
+    held = folds == fold
+    valid = (X[held], y[held], _rows(weight, held), _rows(offset, held))
+    return train_booster(
+        X[~held],
+        y[~held],
+        params={**plan.params, "num_threads": threads},
+        categorical=plan.categorical,
+        weight=_rows(weight, ~held),
+        init_score=_rows(offset, ~held),
+        num_boost_round=plan.n_estimators,
+        valid=valid if plan.early_stopping_rounds is not None else None,
+        early_stopping=plan.early_stopping_rounds,
+        seed=plan.seed,
+    )
+
+
+def _threads(plan: BoostingPlan) -> int:
+    return int(cast("int", plan.params.get("num_threads", thread_count(None))))
 
 
 def _rows(values: Floats | None, mask: NDArray[np.bool_]) -> Floats | None:

@@ -20,9 +20,10 @@ Floats = NDArray[np.float64]
 FULL = 0.97
 FEWEST_FULL = 200
 SMALLEST_SHARE = 1e-4
+SQUARES = ("regression",)
+BOTH_SCALES = ("regression", "poisson")
 CONSTANT: Mapping[str, object] = {}
-# leaves' regressions are summed thread by thread: only with one thread is the sum always the same
-LINEAR: Mapping[str, object] = {"linear_tree": True, "linear_lambda": 1.0, "num_threads": 1}
+LINEAR: Mapping[str, object] = {"linear_tree": True, "linear_lambda": 1.0}
 
 
 def find_exposure(X: Floats, names: Sequence[str], amount: Floats, paid: NDArray[np.bool_]) -> str | None:
@@ -93,7 +94,8 @@ class AmountTeacher:
     between them from noise, and the policy picks the luckiest: so the actions are told apart by a first booster, those whose
     amounts do not differ (:func:`tell_apart`) become one, and the rest is learnt anew. What trees with constant leaves and trees with
     linear ones say is averaged, where the latter predict held-out payments no worse: the steps of the one and the slopes of
-    the other err differently.
+    the other err differently. So do trees of the share and trees of its logarithm (Poisson's likelihood, which asks for nothing but
+    that the mean be right), on which what an action adds, and what it multiplies by, are simple: they are averaged too.
     """
 
     params: Mapping[str, object]
@@ -140,14 +142,13 @@ class AmountTeacher:
             mean = float(np.average(share[paid], weights=weight[paid])) if paid.any() else 1.0
             return np.full((len(X), self.n_actions), max(mean, SMALLEST_SHARE))
 
-        def learn(code: NDArray[np.intp], leaves: Mapping[str, object]) -> Floats:
-            return self._shares(X, code[action], share, paid, weight, fold, n_codes=int(code.max()) + 1, leaves=leaves)
+        def learn(code: NDArray[np.intp], leaves: Mapping[str, object], scales: Sequence[str]) -> Floats:
+            n_codes = int(code.max()) + 1
+            return self._shares(X, code[action], share, paid, weight, fold, n_codes=n_codes, leaves=leaves, scales=scales)
 
-        stepped = learn(np.arange(self.n_actions), CONSTANT)
-        self.code_ = tell_apart(stepped, action, share, paid, weight)
-        fewer = self.code_.max() + 1 < self.n_actions
-        stepped = learn(self.code_, CONSTANT) if fewer else stepped[:, np.argsort(self.code_)]
-        sloped = learn(self.code_, LINEAR)
+        first = learn(np.arange(self.n_actions), CONSTANT, SQUARES)
+        self.code_ = tell_apart(first, action, share, paid, weight)
+        stepped, sloped = (learn(self.code_, leaves, BOTH_SCALES) for leaves in (CONSTANT, LINEAR))
 
         def loss(predicted: Floats) -> float:
             return float(np.sum((weight * (share - predicted[np.arange(len(share)), self.code_[action]]) ** 2)[paid]))
@@ -166,6 +167,7 @@ class AmountTeacher:
         *,
         n_codes: int,
         leaves: Mapping[str, object],
+        scales: Sequence[str],
     ) -> Floats:
         """Cross-fit the share for every code of the action, payments in full apart where there are enough of them."""
         full = paid & (share >= FULL) & (share <= 1.001)
@@ -186,8 +188,10 @@ class AmountTeacher:
                 weight=weight,
             )[0]
 
+        some = paid & ~full if has_full else paid
         # slopes may lead beyond what was ever paid
-        part = np.clip(fitted(share, paid & ~full if has_full else paid, "regression"), SMALLEST_SHARE, share[paid].max())
+        parts = [np.clip(fitted(share, some, scale), SMALLEST_SHARE, share[paid].max()) for scale in scales]
+        part = np.asarray(np.mean(parts, axis=0))
         if not has_full:
             return part
         certain = fitted(full.astype(float), paid, "binary")

@@ -9,7 +9,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from collectml.models._lightgbm import train_booster
+from collectml.models._lightgbm import side_by_side, train_booster
 from collectml.models._one_walk import predict_settings
 
 __all__ = ["cross_fit_shared", "distil", "predict_actions", "train_shared", "with_action"]
@@ -146,27 +146,27 @@ def cross_fit_shared(
     trees : int
         The mean number of trees.
     """
-    boosters = {
-        int(k): train_shared(
+    threads = int(cast("int", params.get("num_threads", 2)))
+    folds = np.unique(fold).tolist()
+
+    def without(k: int, threads: int) -> lgb.Booster:
+        return train_shared(
             X,
             action,
             y,
             categorical=categorical,
-            params=params,
+            params={**params, "num_threads": threads},
             trees=trees,
             seed=seed,
             held=fold == k,
             rows=rows,
             weight=weight,
         )
-        for k in np.unique(fold)
-    }
-    best = max(
-        1, round(float(np.mean([b.best_iteration if b.best_iteration > 0 else b.num_trees() for b in boosters.values()])))
-    )
+
+    boosters = side_by_side(without, folds, threads)
+    best = max(1, round(float(np.mean([b.best_iteration if b.best_iteration > 0 else b.num_trees() for b in boosters]))))
     out = np.empty((len(y), n_actions))
-    threads = int(cast("int", params.get("num_threads", 2)))
-    for k, booster in boosters.items():
+    for k, booster in zip(folds, boosters, strict=True):
         held = fold == k
         out[held] = predict_actions(booster, X[held], n_actions, threads=threads, trees=best)
     return out, best
