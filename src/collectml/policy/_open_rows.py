@@ -18,7 +18,7 @@ from ._search import Search, patience
 from ._usage import Floats, Ints
 from .solver import AssignmentSolution, stated
 
-LEAST = 30_000  # rows, below which looking for them costs more than it saves
+LEAST = 10_000  # rows, below which nothing is saved
 SHARE = 1 / 8  # of the rows, whose lead says how far prices may lie beside the line
 MOST = 1 / 2  # of the rows may be open: with more, nothing is saved
 MARKS = np.linspace(0.0, 1.0, 17)  # points of the line from which prices are reached
