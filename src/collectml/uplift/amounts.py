@@ -20,8 +20,6 @@ Floats = NDArray[np.float64]
 FULL = 0.97
 FEWEST_FULL = 200
 SMALLEST_SHARE = 1e-4
-SQUARES = ("regression",)
-BOTH_SCALES = ("regression", "poisson")
 CONSTANT: Mapping[str, object] = {}
 LINEAR: Mapping[str, object] = {"linear_tree": True, "linear_lambda": 1.0}
 
@@ -92,10 +90,10 @@ class AmountTeacher:
 
     Most actions change whether an account pays, few change how much. A booster that may tell all actions apart learns differences
     between them from noise, and the policy picks the luckiest: so the actions are told apart by a first booster, those whose
-    amounts do not differ (:func:`tell_apart`) become one, and the rest is learnt anew. What trees with constant leaves and trees with
-    linear ones say is averaged, where the latter predict held-out payments no worse: the steps of the one and the slopes of
-    the other err differently. So do trees of the share and trees of its logarithm (Poisson's likelihood, which asks for nothing but
-    that the mean be right), on which what an action adds, and what it multiplies by, are simple: they are averaged too.
+    amounts do not differ (:func:`tell_apart`) become one, and the rest is learnt anew. What trees with linear leaves say of the share and
+    trees with constant leaves of its logarithm (under Poisson's likelihood, which asks for nothing but that the mean be right) is averaged,
+    where the former predict held-out payments no worse: what an action adds is simple in the one, what it multiplies by in the
+    other, and they err differently.
     """
 
     params: Mapping[str, object]
@@ -142,13 +140,16 @@ class AmountTeacher:
             mean = float(np.average(share[paid], weights=weight[paid])) if paid.any() else 1.0
             return np.full((len(X), self.n_actions), max(mean, SMALLEST_SHARE))
 
-        def learn(code: NDArray[np.intp], leaves: Mapping[str, object], scales: Sequence[str]) -> Floats:
+        def learn(code: NDArray[np.intp], leaves: Mapping[str, object], objective: str) -> Floats:
             n_codes = int(code.max()) + 1
-            return self._shares(X, code[action], share, paid, weight, fold, n_codes=n_codes, leaves=leaves, scales=scales)
+            return self._shares(
+                X, code[action], share, paid, weight, fold, n_codes=n_codes, leaves=leaves, objective=objective
+            )
 
-        first = learn(np.arange(self.n_actions), CONSTANT, SQUARES)
+        first = learn(np.arange(self.n_actions), CONSTANT, "regression")
         self.code_ = tell_apart(first, action, share, paid, weight)
-        stepped, sloped = (learn(self.code_, leaves, BOTH_SCALES) for leaves in (CONSTANT, LINEAR))
+        stepped = learn(self.code_, CONSTANT, "poisson")
+        sloped = learn(self.code_, LINEAR, "regression")
 
         def loss(predicted: Floats) -> float:
             return float(np.sum((weight * (share - predicted[np.arange(len(share)), self.code_[action]]) ** 2)[paid]))
@@ -167,7 +168,7 @@ class AmountTeacher:
         *,
         n_codes: int,
         leaves: Mapping[str, object],
-        scales: Sequence[str],
+        objective: str,
     ) -> Floats:
         """Cross-fit the share for every code of the action, payments in full apart where there are enough of them."""
         full = paid & (share >= FULL) & (share <= 1.001)
@@ -188,10 +189,8 @@ class AmountTeacher:
                 weight=weight,
             )[0]
 
-        some = paid & ~full if has_full else paid
         # slopes may lead beyond what was ever paid
-        parts = [np.clip(fitted(share, some, scale), SMALLEST_SHARE, share[paid].max()) for scale in scales]
-        part = np.asarray(np.mean(parts, axis=0))
+        part = np.clip(fitted(share, paid & ~full if has_full else paid, objective), SMALLEST_SHARE, share[paid].max())
         if not has_full:
             return part
         certain = fitted(full.astype(float), paid, "binary")
