@@ -176,7 +176,7 @@ def test_customers_with_several_accounts_are_explored_one_account_each_at_the_st
     np.testing.assert_allclose(q.sum(axis=1), 1)
     np.testing.assert_array_equal(q > 0, problem.explorable)
     counts, draws = np.zeros_like(q), np.zeros((300, 1))
-    for counter in range(2000):
+    for counter in range(800):
         outcome = randomise(problem, counter=counter)
         counts[np.flatnonzero(outcome.explored), outcome.drawn[outcome.explored]] += 1
         draws[outcome.explored] += 1
