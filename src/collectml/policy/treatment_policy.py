@@ -41,7 +41,8 @@ class TreatmentPolicy:
     Notes
     -----
     The plan's action is found for every account, held-out and explored ones too, so that no probability depends on a draw.
-    With hold-out share h, exploration share e and exploration's distribution q over the account's eligible actions,
+    With hold-out share h, exploration share e and exploration's distribution q over the account's eligible actions (where only one of
+    a customer's accounts may be contacted, each of them alike is that one),
 
     ``P(a) = h [a = control] + (1 - h) (e q(a) + (1 - e) [a = plan's action])``.
 
