@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import Self
 
 import lightgbm as lgb
 import numpy as np
@@ -61,10 +61,25 @@ def cross_fit_margin(
     """
     if len(np.unique(folds)) < 2:
         raise SchemaError("all rows belong to one customer: cross-fitting by customer needs two or more.")
-    numbers = np.unique(folds)
-    boosters = side_by_side(
-        lambda fold, threads: _without(fold, X, y, folds, plan, weight, offset, threads), numbers.tolist(), _threads(plan)
-    )
+    numbers = np.unique(folds).tolist()
+
+    def without(fold: int, params: Mapping[str, object]) -> lgb.Booster:
+        held = folds == fold
+        valid = (X[held], y[held], _rows(weight, held), _rows(offset, held))
+        return train_booster(
+            X[~held],
+            y[~held],
+            params=params,
+            categorical=plan.categorical,
+            weight=_rows(weight, ~held),
+            init_score=_rows(offset, ~held),
+            num_boost_round=plan.n_estimators,
+            valid=valid if plan.early_stopping_rounds is not None else None,
+            early_stopping=plan.early_stopping_rounds,
+            seed=plan.seed,
+        )
+
+    boosters = side_by_side(without, numbers, plan.params)
     best = [b.best_iteration if b.best_iteration > 0 else plan.n_estimators for b in boosters]
     n_trees = max(1, round(float(np.mean(best))))
     margin = np.empty(len(y))
@@ -82,37 +97,6 @@ def cross_fit_margin(
         seed=plan.seed,
     )
     return final, margin if offset is None else margin + offset
-
-
-def _without(
-    fold: int,
-    X: Floats,
-    y: Floats,
-    folds: NDArray[np.int8],
-    plan: BoostingPlan,
-    weight: Floats | None,
-    offset: Floats | None,
-    threads: int,
-) -> lgb.Booster:
-    """Train the booster that never sees a fold, but to stop early on it."""
-    held = folds == fold
-    valid = (X[held], y[held], _rows(weight, held), _rows(offset, held))
-    return train_booster(
-        X[~held],
-        y[~held],
-        params={**plan.params, "num_threads": threads},
-        categorical=plan.categorical,
-        weight=_rows(weight, ~held),
-        init_score=_rows(offset, ~held),
-        num_boost_round=plan.n_estimators,
-        valid=valid if plan.early_stopping_rounds is not None else None,
-        early_stopping=plan.early_stopping_rounds,
-        seed=plan.seed,
-    )
-
-
-def _threads(plan: BoostingPlan) -> int:
-    return int(cast("int", plan.params.get("num_threads", thread_count(None))))
 
 
 def _rows(values: Floats | None, mask: NDArray[np.bool_]) -> Floats | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import cast
 
 import lightgbm as lgb
 import numpy as np
@@ -28,8 +28,6 @@ __all__ = [
     "train_booster",
 ]
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 Validation = (
     tuple[NDArray[np.float64], NDArray[np.float64]]
     | tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]
@@ -65,34 +63,35 @@ def thread_count(n_jobs: int | None) -> int:
     return max(1, n_jobs)
 
 
-def side_by_side(make: Callable[[Given, int], Made], given: Sequence[Given], threads: int) -> list[Made]:
-    """Make several things at once, the threads shared among them: two boosters on a thread each are done before one on two.
+def side_by_side(
+    train: Callable[[int, Mapping[str, object]], lgb.Booster], folds: Sequence[int], params: Mapping[str, object]
+) -> list[lgb.Booster]:
+    """Train a booster a fold, the threads shared among them: two boosters on a thread each are done before one on two.
 
     Parameters
     ----------
-    make : callable
-        Takes one of the things given and the number of threads it may use.
-    given : sequence
-        What to make something of.
-    threads : int
-        Threads in all.
+    train : callable
+        Takes a fold and the parameters to train its booster with.
+    folds : sequence of int
+        The folds.
+    params : mapping
+        LightGBM parameters; ``num_threads`` is that of all together, 2 unless given.
 
     Returns
     -------
-    list
-        In the order given.
+    list of lightgbm.Booster
+        In the order of the folds.
 
     Examples
     --------
-    >>> side_by_side(lambda word, threads: (word, threads), ["a", "b"], 5)
-    [('a', 2), ('b', 2)]
+    >>> side_by_side(lambda fold, params: (fold, params["num_threads"]), [0, 1], {"num_threads": 5})
+    [(0, 2), (1, 2)]
     """
-    workers = max(1, min(threads, len(given)))
-    each = max(1, threads // workers)
-    if workers == 1:
-        return [make(x, each) for x in given]
+    threads = int(cast("int", params.get("num_threads", thread_count(None))))
+    workers = max(1, min(threads, len(folds)))
+    own = {**params, "num_threads": max(1, threads // workers)}
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda x: make(x, each), given))
+        return list(pool.map(lambda fold: train(fold, own), folds))
 
 
 def booster_to_text(booster: lgb.Booster) -> str:

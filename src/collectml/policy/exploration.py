@@ -374,7 +374,8 @@ def randomise(problem: AssignmentProblem, *, counter: int) -> Randomisation:
     explored = u < strategy.exploration.share
     drawn = np.zeros(len(u), dtype=np.int16)
     who = np.flatnonzero(explored)
-    q = problem.explored(who, drawn=_turns(problem, who, cycle))
+    may = _turns(problem, who, cycle)[:, None] | ~strategy.contact_mask
+    q = _spread(problem.weights, preferred(problem, who) * may)
     v = uniform_hash(problem.ids[who], salt=salts.explore, purpose="explore", cycle=f"{cycle}/action")
     # the last eligible action takes what rounding leaves of the unit interval
     last = q.shape[1] - 1 - (q[:, ::-1] > 0).argmax(axis=1)

@@ -143,25 +143,19 @@ class AssignmentProblem:
         """Exploration's distribution ``q`` over actions, shape (n, A); rows sum to 1."""
         return self.explored(slice(None))
 
-    def explored(self, rows: slice | NDArray[np.intp], *, drawn: NDArray[np.bool_] | None = None) -> Floats:
+    def explored(self, rows: slice | NDArray[np.intp]) -> Floats:
         """Give exploration's distribution for some accounts.
 
         Parameters
         ----------
         rows : slice or ndarray of int
             Which.
-        drawn : ndarray of bool, shape (m,), optional
-            Which of them may be contacted, once that is drawn; before, each of a customer's accounts alike.
 
         Returns
         -------
         ndarray, shape (m, A)
         """
-        preference, contact = preferred(self, rows), self.strategy.contact_mask
-        if drawn is None:
-            return exploration_distribution(self.weights, preference, self.rivals[rows], contact)
-        preference = np.where(drawn[:, None] | ~contact, preference, 0)
-        return exploration_distribution(self.weights, preference, np.ones(len(preference), dtype=np.int32), contact)
+        return exploration_distribution(self.weights, preferred(self, rows), self.rivals[rows], self.strategy.contact_mask)
 
 
 def pose(

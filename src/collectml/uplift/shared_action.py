@@ -146,16 +146,15 @@ def cross_fit_shared(
     trees : int
         The mean number of trees.
     """
-    threads = int(cast("int", params.get("num_threads", 2)))
     folds = np.unique(fold).tolist()
 
-    def without(k: int, threads: int) -> lgb.Booster:
+    def without(k: int, own: Mapping[str, object]) -> lgb.Booster:
         return train_shared(
             X,
             action,
             y,
             categorical=categorical,
-            params={**params, "num_threads": threads},
+            params=own,
             trees=trees,
             seed=seed,
             held=fold == k,
@@ -163,9 +162,10 @@ def cross_fit_shared(
             weight=weight,
         )
 
-    boosters = side_by_side(without, folds, threads)
+    boosters = side_by_side(without, folds, params)
     best = max(1, round(float(np.mean([b.best_iteration if b.best_iteration > 0 else b.num_trees() for b in boosters]))))
     out = np.empty((len(y), n_actions))
+    threads = int(cast("int", params.get("num_threads", 2)))
     for k, booster in zip(folds, boosters, strict=True):
         held = fold == k
         out[held] = predict_actions(booster, X[held], n_actions, threads=threads, trees=best)
