@@ -33,10 +33,10 @@ demo: setup          ## simulate, train, evaluate, assign, report: the whole thi
 	$(BIN)/collectml demo --out data/demo
 
 test: setup lint     ## what CI runs: lint, types, import contract, doctests, tests, coverage (under 12 minutes)
-	OMP_THREAD_LIMIT=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" --cov --cov-report=term $(ARGS)
+	OMP_THREAD_LIMIT=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" --cov --cov-report=term $(ARGS)
 
 test-all: setup lint ## the slow ones too; needs the public data (COLLECTML_DATA)
-	OMP_THREAD_LIMIT=1 COLLECTML_REQUIRE_DATA=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
+	OMP_THREAD_LIMIT=1 COLLECTML_REQUIRE_DATA=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 lint: setup          ## ruff, mypy, import-linter, no registry hosts in the constraints
 	$(BIN)/ruff check .

@@ -75,6 +75,39 @@ def heavy(n: int, seed: int, *, payers: float = 0.25, actions: int = 8) -> tuple
     return log, pd.DataFrame(truth, columns=names)
 
 
+def conditions(n: int, seed: int, *, actions: int = 8) -> tuple[DecisionLog, pd.DataFrame]:
+    """Return a confounded log of a world without smooth effects: thresholds, two features together, levels; amounts change too."""
+    rng = np.random.default_rng(seed)
+    world = np.random.default_rng(11)  # the world itself does not change with the seed
+    X = pd.DataFrame(rng.normal(size=(n, 10)), columns=[f"x{i}" for i in range(10)])
+    raw, region = X.to_numpy(), rng.integers(16, size=n)
+    X["region"] = pd.Series(np.array(list("abcdefghijklmnop"))[region], dtype="str")
+    X["balance"] = rng.lognormal(7.5, 1.0, n)
+    base = -1.2 + 0.8 * raw[:, 0] - 0.6 * np.abs(raw[:, 1]) + 0.5 * (raw[:, 2] > 0) * raw[:, 3]
+    effect, times = np.zeros((n, actions)), np.ones((n, actions))
+    for a in range(1, actions):
+        one, two, three = (
+            raw[:, j] > cut for j, cut in zip(world.permutation(8)[:3], world.normal(size=3) * 0.5, strict=True)
+        )
+        size = world.normal(size=3)
+        effect[:, a] = 0.2 + size[0] * one + size[1] * (two & three) + 0.4 * world.normal(size=16)[region]
+        times[:, a] = np.exp(0.4 * size[2] * (one ^ two) + 0.2 * world.normal() * raw[:, 8])
+    p = expit(base[:, None] + effect)
+    share = np.clip(expit(-0.8 + 0.5 * raw[:, [5]] + 0.4 * raw[:, [0]]) * times, 0.02, 0.95)
+    logging = softmax(0.4 * effect + 0.3 * base[:, None] * world.normal(size=(1, actions)), axis=1)
+    taken = (rng.random(n)[:, None] > np.cumsum(logging, axis=1)).sum(axis=1).clip(0, actions - 1)
+    rows = np.arange(n)
+    paid = rng.random(n) < p[rows, taken]
+    mean = share[rows, taken]
+    names = ["no_action", *(f"action_{a}" for a in range(1, actions))]
+    frame = X.assign(
+        account_id=rows, decided_at=pd.Timestamp("2026-01-01"), action=np.array(names)[taken], paid=paid.astype(int),
+        recovered=paid * rng.beta(2 * mean, 2 * (1 - mean)) * X["balance"], logging_propensity=logging[rows, taken],
+    )  # fmt: skip
+    log = DecisionLog(frame, actions=names, features=list(X.columns))
+    return log, pd.DataFrame(p * share * X["balance"].to_numpy()[:, None], columns=names)
+
+
 WORLDS = {
     "card": lambda n, seed: simulated("card", "confounded", n, seed),
     "card_randomised": lambda n, seed: simulated("card", "randomised", n, seed),
@@ -83,6 +116,7 @@ WORLDS = {
     "heavy": lambda n, seed: heavy(n, seed),
     "few_payers": lambda n, seed: heavy(n, seed, payers=0.02),
     "twenty_actions": lambda n, seed: heavy(n, seed, actions=20),
+    "conditions": lambda n, seed: conditions(n, seed),
 }
 
 

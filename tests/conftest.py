@@ -27,6 +27,20 @@ hypothesis.settings.register_profile("new", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start one file that needs the trained model, and keep the others for later: so no worker waits while another trains."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+
+    def needs_training(file: Path) -> bool:
+        return any("trained" in getattr(item, "fixturenames", ()) for item in files[file])
+
+    by_size = sorted(files, key=lambda file: -len(files[file]))
+    late, early = [f for f in by_size if needs_training(f)], [f for f in by_size if not needs_training(f)]
+    items[:] = [item for file in [*late[:1], *early, *late[1:]] for item in files[file]]
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder with the public data sets; tests that ask for it are skipped where it is not set."""

@@ -23,7 +23,7 @@ def test_the_outcomes_of_a_fold_do_not_reach_its_own_scores(data):
     X, y, folds = data
     held = folds == 0
     turned = np.where(held, 1 - y, y)
-    margin, other = (cross_fit_margin(X, target, folds, PLAN)[1] for target in (y, turned))
+    margin, other = (cross_fit_margin(X, target, folds, PLAN).margin for target in (y, turned))
     np.testing.assert_array_equal(margin[held], other[held])
     assert np.abs(margin - other)[~held].mean() > 0.1
     honest = CalibratedBooster.fit(X, y, folds, PLAN, calibration="platt")[1]
@@ -33,19 +33,21 @@ def test_the_outcomes_of_a_fold_do_not_reach_its_own_scores(data):
 def test_early_stopping_uses_one_number_of_trees_for_all(data):
     X, y, folds = data
     plan = BoostingPlan({**PLAN.params, "learning_rate": 0.3}, 300, 10, seed=0)
-    booster, margin = cross_fit_margin(X, y, folds, plan)
+    fit = cross_fit_margin(X, y, folds, plan)
+    booster, margin = fit.booster, fit.margin
     n_trees = booster.num_trees()
     assert n_trees < 100
     for fold in range(3):
         held = folds == fold
-        again, _ = cross_fit_margin(X[~held], y[~held], folds[~held], BoostingPlan(plan.params, n_trees, None, seed=0))
+        again = cross_fit_margin(X[~held], y[~held], folds[~held], BoostingPlan(plan.params, n_trees, None, seed=0)).booster
         np.testing.assert_array_equal(again.predict(X[held], raw_score=True), margin[held])
 
 
 def test_offsets_are_part_of_the_margin(data):
     X, y, folds = data
     offset = X[:, 0]
-    booster, margin = cross_fit_margin(X, y, folds, PLAN, offset=offset)
+    fit = cross_fit_margin(X, y, folds, PLAN, offset=offset)
+    booster, margin = fit.booster, fit.margin
     own = margin - offset
     assert abs(np.corrcoef(own, offset)[0, 1]) < 0.3
     assert np.corrcoef(margin, offset)[0, 1] > 0.8

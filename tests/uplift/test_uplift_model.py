@@ -14,6 +14,7 @@ from collectml.uplift import UpliftModel
 from collectml.uplift.amounts import find_exposure
 from collectml.uplift.basis import EffectBasis
 from collectml.uplift.effects import EffectRegression, cross_fitted_effects, curvatures
+from collectml.uplift.likelihood import Response
 from collectml.uplift.shared_action import distil, predict_actions
 
 ACTIONS = ["no_action", "sms", "call", "offer"]
@@ -215,19 +216,19 @@ def test_relevance_is_found_and_its_absence_too():
     basis = EffectBasis(list(range(6)), []).fit(X, [offset])
     Z = basis.transform(X, [offset])
     fold = np.arange(len(X)) % 4
-    found = cross_fitted_effects(Z, action, paid, offset, fold.astype(np.int8), 3)
+    found = cross_fitted_effects(Z, Response(action, paid, offset, 3), fold.astype(np.int8))
     effects = found.out_of_fold
     assert found.evidence_gain > 20
     assert np.corrcoef((effects[:, 1] - effects[:, 0]), own[:, 1])[0, 1] > 0.9
-    curvature = curvatures(Z, action, offset, np.zeros(len(X), dtype=np.int8), 3)[0]
-    regression = EffectRegression(3).fit(Z, action, paid, offset, curvature)
+    curvature = curvatures(Z, Response(action, paid, offset, 3), np.zeros(len(X), dtype=np.int8))[0]
+    regression = EffectRegression(3).fit(Z, Response(action, paid, offset, 3), curvature)
     assert np.argmax(regression.scales_[1:]) == 2  # x1 itself, after x0 and its square
     alarms = 0
     for seed in range(20):
         X, action, paid, offset, _ = effect_rows(4000, 100 + seed, relevant=0.0)
         Z = EffectBasis(list(range(6)), []).fit(X, [offset]).transform(X, [offset])
-        curvature = curvatures(Z, action, offset, np.zeros(len(X), dtype=np.int8), 3)[0]
-        fitted = EffectRegression(3).fit(Z, action, paid, offset, curvature)
+        curvature = curvatures(Z, Response(action, paid, offset, 3), np.zeros(len(X), dtype=np.int8))[0]
+        fitted = EffectRegression(3).fit(Z, Response(action, paid, offset, 3), curvature)
         alarms += fitted.effects(Z)[:, 1].std() > 0.02
         assert fitted.weights_[1, 0] - fitted.weights_[0, 0] == pytest.approx(0.3, abs=0.4)
     assert alarms <= 2

@@ -15,7 +15,7 @@ from collectml.models._calibration import Calibrator, Floats, cross_fit_calibrat
 from collectml.models._lightgbm import side_by_side, thread_count, train_booster
 from collectml.models._one_walk import predict_rows
 
-__all__ = ["BoostingPlan", "CalibratedBooster", "cross_fit_margin"]
+__all__ = ["BoostingPlan", "CalibratedBooster", "CrossFit", "cross_fit_margin"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,28 @@ class BoostingPlan:
         return replace(self, categorical=[*self.categorical, position])
 
 
+@dataclass(frozen=True)
+class CrossFit:
+    """One booster trained on all rows, and one for each fold trained without it, all with the same number of trees.
+
+    Attributes
+    ----------
+    booster : lightgbm.Booster
+        Trained on all rows.
+    margin : ndarray, shape (n,)
+        Out-of-fold margins, offset included.
+    without : list of lightgbm.Booster
+        Trained without each fold, in the folds' order.
+    trees : int
+        How many of their trees count.
+    """
+
+    booster: lgb.Booster
+    margin: Floats
+    without: Sequence[lgb.Booster]
+    trees: int
+
+
 def cross_fit_margin(
     X: Floats,
     y: Floats,
@@ -41,7 +63,7 @@ def cross_fit_margin(
     *,
     weight: Floats | None = None,
     offset: Floats | None = None,
-) -> tuple[lgb.Booster, Floats]:
+) -> CrossFit:
     """Train one booster per fold and one on all rows.
 
     Each fold stops early on its own held-out rows; all boosters then use the mean of the best numbers of trees, so
@@ -49,10 +71,7 @@ def cross_fit_margin(
 
     Returns
     -------
-    Booster
-        Trained on all rows.
-    ndarray, shape (n,)
-        Out-of-fold margins, offset included.
+    CrossFit
 
     Raises
     ------
@@ -96,7 +115,7 @@ def cross_fit_margin(
         num_boost_round=n_trees,
         seed=plan.seed,
     )
-    return final, margin if offset is None else margin + offset
+    return CrossFit(final, margin if offset is None else margin + offset, boosters, n_trees)
 
 
 def _rows(values: Floats | None, mask: NDArray[np.bool_]) -> Floats | None:
@@ -137,9 +156,9 @@ class CalibratedBooster:
             Honest means of the training rows: booster and calibrator both from other folds.
         """
         method = resolve_method(calibration, y)
-        booster, margin = cross_fit_margin(X, y, folds, plan, weight=weight)
-        calibrator, oof = cross_fit_calibration(margin, y, folds, method, weight)
-        return cls(booster, calibrator), oof
+        fit = cross_fit_margin(X, y, folds, plan, weight=weight)
+        calibrator, oof = cross_fit_calibration(fit.margin, y, folds, method, weight)
+        return cls(fit.booster, calibrator), oof
 
     @classmethod
     def constant(cls, y: Floats) -> tuple[Self, Floats]:

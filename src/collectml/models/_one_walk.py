@@ -103,14 +103,16 @@ def predict_settings(
     return out
 
 
-def predict_rows(booster: lgb.Booster, X: Floats, *, raw: bool = False, threads: int = 2) -> Floats:
+def predict_rows(
+    booster: lgb.Booster, X: Floats, *, raw: bool = False, threads: int = 2, trees: int | None = None
+) -> Floats:
     """Ask a booster about every row: the walk takes less time than LightGBM's own for one prediction, too.
 
     Parameters
     ----------
     booster : lightgbm.Booster
         Trained on the columns of ``X``.
-    X, raw, threads
+    X, raw, threads, trees
         As in :func:`predict_settings`.
 
     Returns
@@ -118,7 +120,7 @@ def predict_rows(booster: lgb.Booster, X: Floats, *, raw: bool = False, threads:
     ndarray, shape (n,)
         Equal, to the last bit, to ``booster.predict``.
     """
-    return predict_settings(booster, X, np.empty((1, 0)), raw=raw, threads=threads)[:, 0]
+    return predict_settings(booster, X, np.empty((1, 0)), raw=raw, threads=threads, trees=trees)[:, 0]
 
 
 def _setting_by_setting(

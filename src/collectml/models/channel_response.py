@@ -155,7 +155,8 @@ class ChannelResponseModel(BoosterModel):
         plan = self._plan(objective="binary", defaults={"lambda_l2": 5.0}).with_categorical(encoded.shape[1])
         offset = logit(rates)[code]
         method = resolve_method(self.calibration, y)
-        self.booster_, margin = cross_fit_margin(design, y, folds, plan, weight=weight, offset=offset)
+        fit = cross_fit_margin(design, y, folds, plan, weight=weight, offset=offset)
+        self.booster_, margin = fit.booster, fit.margin
         self.oof_proba_ = np.empty(len(y))
         for fold in np.unique(folds):
             held = folds == fold

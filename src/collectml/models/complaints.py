@@ -190,11 +190,11 @@ class ComplaintModel(BoosterModel):
         if rarer < _FEWEST_COMPLAINTS:
             return np.zeros(len(y))
         folds = self._folds(y, customer, at_most=rarer)
-        booster, margin = cross_fit_margin(encoded, y, folds, plan, offset=offset)
+        fit = cross_fit_margin(encoded, y, folds, plan, offset=offset)
         # a slope below 1 says that the booster claims more spread between accounts than held-out rows confirm
-        slope = calibration_line(margin - offset, y)[1]
-        self.booster_, self.spread_ = booster, float(np.clip(slope, 0.0, 1.0))
-        return self.spread_ * (margin - offset)
+        slope = calibration_line(fit.margin - offset, y)[1]
+        self.booster_, self.spread_ = fit.booster, float(np.clip(slope, 0.0, 1.0))
+        return self.spread_ * (fit.margin - offset)
 
     def _state(self) -> tuple[dict[str, object], dict[str, lgb.Booster]]:
         state: dict[str, object] = {

@@ -19,6 +19,7 @@ from collectml.uplift import UpliftModel
 from collectml.uplift.basis import MAX_FEATURES, EffectBasis
 from collectml.uplift.effects import EffectRegression, curvatures
 from collectml.uplift.hurdle import HurdleLearner
+from collectml.uplift.likelihood import Response
 from collectml.uplift.shared_action import with_action
 
 __all__ = ["out_of_time", "refit_evidence"]
@@ -200,8 +201,9 @@ def _refit(
 ) -> tuple[lgb.Booster, Floats]:
     Z = basis.transform(X, [baseline])
     n_actions = len(model.actions_)
-    by_fold = curvatures(Z, action, baseline, np.zeros(len(X), dtype=np.int8), n_actions).sum(axis=0)
-    regression = EffectRegression(n_actions).fit(Z, action, paid, baseline, by_fold, scales)
+    response = Response(action, paid, baseline, n_actions)
+    curvature = curvatures(Z, response, np.zeros(len(X), dtype=np.int8))[0]
+    regression = EffectRegression(n_actions).fit(Z, response, curvature, scales)
     effects = regression.effects(Z)
     shown = np.repeat(rng.permutation(len(X))[:TAUGHT], n_actions)
     flat = np.tile(np.arange(n_actions), len(shown) // n_actions)

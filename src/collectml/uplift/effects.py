@@ -1,4 +1,4 @@
-"""A logistic regression for effects: each action's deviation from the baseline, shrunk with the others' and towards none."""
+"""A regression for effects: each action's deviation from the baseline, shrunk with the others' and towards none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from .basis import Interactions
+from .likelihood import Response
 
 __all__ = ["EffectRegression", "FittedEffects", "cross_fitted_effects", "curvatures"]
 
@@ -24,9 +24,10 @@ INTERACTING = 12
 
 @dataclass
 class EffectRegression:
-    """Penalised logistic regression of payment on action-specific functions, beside a given baseline.
+    """Penalised regression of an outcome on action-specific functions, beside a given baseline.
 
-    For action a, ``logit P(pay | x, a) = offset(x) + z(x) . w_a`` with ``w_aj ~ N(0, s_j^2)``. How far function j matters, ``s_j``,
+    For action a the margin (log-odds of payment, log of an amount) is ``offset(x) + z(x) . w_a`` with ``w_aj ~ N(0, s_j^2)``.
+    How far function j matters, ``s_j``,
     is one number for all actions, learnt from all of them: a feature that moves no action's effect is shrunk away for each,
     one that moves some is believed to move the others too, as far as the data do not say otherwise. The constants, the
     actions' main effects, are barely shrunk. Whether effects differ between accounts at all is asked twice: with one scale for
@@ -52,9 +53,7 @@ class EffectRegression:
     def fit(
         self,
         Z: Floats,
-        action: NDArray[np.intp],
-        paid: Floats,
-        offset: Floats,
+        response: Response,
         curvature: Floats,
         scales: Floats | None = None,
     ) -> EffectRegression:
@@ -64,10 +63,8 @@ class EffectRegression:
         ----------
         Z : ndarray, shape (n, P)
             Functions of the features, the constant first.
-        action : ndarray of int, shape (n,)
-            Position of the action taken.
-        paid, offset : ndarray, shape (n,)
-            Payment (0 or 1), and the baseline's log-odds.
+        response : Response
+            Outcomes beside the baseline.
         curvature : ndarray, shape (A, P, P)
             From :func:`curvatures`, summed over the folds in use.
         scales : ndarray, shape (P,), optional
@@ -78,11 +75,10 @@ class EffectRegression:
         EffectRegression
         """
         P = Z.shape[1]
-        by_action = [np.flatnonzero(action == a) for a in range(self.n_actions)]
-        parts = [(Z[i], paid[i], offset[i]) for i in by_action]
+        parts = [(Z[i], response.rows(i)) for i in map(response.of, range(self.n_actions))]
         if scales is not None:
             self.scales_ = scales
-            self.weights_, _, _ = self._mode(parts, curvature, scales, np.zeros((self.n_actions, P)), steps=6)
+            self.weights_, _, _ = self._mode(parts, curvature, scales, np.zeros((self.n_actions, P)), steps=12)
             return self._with_covariance(curvature)
         flat = np.full(P, SMALLEST)
         flat[0] = MAIN_SD
@@ -114,7 +110,7 @@ class EffectRegression:
         return self
 
     def _mode(
-        self, parts: list[tuple[Floats, Floats, Floats]], curvature: Floats, scales: Floats, weights: Floats, *, steps: int
+        self, parts: list[tuple[Floats, Response]], curvature: Floats, scales: Floats, weights: Floats, *, steps: int
     ) -> tuple[Floats, Floats, float]:
         """Posterior mode from a start, the posterior variances, and the log evidence.
 
@@ -122,14 +118,14 @@ class EffectRegression:
         """
         precision = 1.0 / scales**2
         weights, variance, evidence = weights.copy(), np.empty_like(weights), 0.0
-        for a, (Z, paid, offset) in enumerate(parts):
+        for a, (Z, response) in enumerate(parts):
             covariance = np.linalg.inv(curvature[a] + np.diag(precision))
             variance[a] = np.diag(covariance)
-            loss, downhill = _loss(weights[a], Z, paid, offset, precision)
+            loss, downhill = _loss(weights[a], Z, response, precision)
             for _ in range(steps):
                 step, scale = covariance @ downhill, 1.0
                 while scale > 1e-3:
-                    new_loss, new_downhill = _loss(weights[a] + scale * step, Z, paid, offset, precision)
+                    new_loss, new_downhill = _loss(weights[a] + scale * step, Z, response, precision)
                     if new_loss <= loss:
                         weights[a] = weights[a] + scale * step
                         loss, downhill = new_loss, new_downhill
@@ -139,7 +135,7 @@ class EffectRegression:
         return weights, variance, evidence
 
     def effects(self, Z: Floats) -> Floats:
-        """Give the deviation of every action from the baseline, in log-odds.
+        """Give the deviation of every action from the baseline, on the margin.
 
         Parameters
         ----------
@@ -153,7 +149,7 @@ class EffectRegression:
         return np.asarray(Z @ self.weights_.T, dtype=np.float64)
 
     def variances(self, Z: Floats) -> Floats:
-        """Give the posterior variance of every action's deviation, in log-odds squared.
+        """Give the posterior variance of every action's deviation, in the margin's unit squared.
 
         Parameters
         ----------
@@ -167,36 +163,33 @@ class EffectRegression:
         return np.stack([np.einsum("np,np->n", Z @ c, Z) for c in self.covariance_], axis=1)
 
 
-def _loss(weights: Floats, Z: Floats, paid: Floats, offset: Floats, precision: Floats) -> tuple[float, Floats]:
+def _loss(weights: Floats, Z: Floats, response: Response, precision: Floats) -> tuple[float, Floats]:
     """Penalised negative log-likelihood of one action's rows, and the direction downhill."""
-    margin = offset + Z @ weights
-    total = float(np.sum(np.logaddexp(0.0, margin) - paid * margin)) + 0.5 * float(weights @ (precision * weights))
-    return total, np.asarray(Z.T @ (paid - expit(margin)) - precision * weights)
+    total, uphill = response.slope(Z @ weights)
+    return 0.5 * float(weights @ (precision * weights)) - total, np.asarray(Z.T @ uphill - precision * weights)
 
 
-def curvatures(Z: Floats, action: NDArray[np.intp], offset: Floats, fold: NDArray[np.int8], n_actions: int) -> Floats:
+def curvatures(Z: Floats, response: Response, fold: NDArray[np.int8]) -> Floats:
     """Curvature of the log-likelihood at the baseline, by fold and action.
 
     Parameters
     ----------
-    Z, action, offset
+    Z, response
         As in :meth:`EffectRegression.fit`.
     fold : ndarray of int, shape (n,)
         Folds numbered from 0.
-    n_actions : int
-        Number of actions.
 
     Returns
     -------
     ndarray, shape (folds, A, P, P)
         Sums over the rows of a fold; folds add up.
     """
-    p = expit(offset)
-    root = np.sqrt(p * (1.0 - p))
-    out = np.zeros((int(fold.max()) + 1, n_actions, Z.shape[1], Z.shape[1]))
-    for k in range(len(out)):
-        for a in range(n_actions):
-            i = np.flatnonzero((fold == k) & (action == a))
+    root = np.sqrt(response.curvature())
+    out = np.zeros((int(fold.max()) + 1, response.n_actions, Z.shape[1], Z.shape[1]))
+    for a in range(response.n_actions):
+        rows = response.of(a)
+        for k in range(len(out)):
+            i = rows[fold[rows] == k]
             scaled = Z[i] * root[i, None]
             out[k, a] = scaled.T @ scaled
     return out
@@ -209,7 +202,7 @@ class FittedEffects:
     Attributes
     ----------
     effects : ndarray, shape (n, A)
-        Deviations from the baseline in log-odds, fitted to all rows.
+        Deviations from the baseline on the margin, fitted to all rows.
     out_of_fold : ndarray, shape (n, A)
         Each row's by a fit without its fold, under the scales found on all.
     evidence_gain : float
@@ -227,9 +220,7 @@ class FittedEffects:
     functions: Floats
 
 
-def cross_fitted_effects(
-    Z: Floats, action: NDArray[np.intp], paid: Floats, offset: Floats, fold: NDArray[np.int8], n_actions: int
-) -> FittedEffects:
+def cross_fitted_effects(Z: Floats, response: Response, fold: NDArray[np.int8]) -> FittedEffects:
     """Find what all actions' outcomes deviate from the baseline by, and what each deviates by beyond that.
 
     What is common to all actions mends the baseline and is no effect, so it is fitted first, and kept where its evidence
@@ -239,51 +230,41 @@ def cross_fitted_effects(
 
     Parameters
     ----------
-    Z, action, paid, offset
+    Z, response
         As in :meth:`EffectRegression.fit`.
     fold : ndarray of int, shape (n,)
         Folds grouped by customer.
-    n_actions : int
-        Number of actions.
 
     Returns
     -------
     FittedEffects
     """
-    everyone = np.zeros(len(paid), dtype=np.intp)
-    mended, mended_oof = _cross_fit(Z, everyone, paid, offset, fold, 1)
+    mended, mended_oof = _cross_fit(Z, response.whatever_the_action(), fold)
     common = mended.effects(Z)
     if mended.each_gain_ <= 0:
         common, mended_oof = np.zeros_like(common), np.zeros_like(mended_oof)
-    beside = offset + common[:, 0]
-    own, own_oof = _cross_fit(Z, action, paid, beside, fold, n_actions)
+    beside = response.beside(common[:, 0])
+    own, own_oof = _cross_fit(Z, beside, fold)
     gain, functions = own.evidence_gain_, Z
     if gain > 0:
         strongest = np.argsort(-own.scales_[1:], kind="stable")[:INTERACTING] + 1
         wider = Interactions([int(j) for j in np.sort(strongest)]).fit_transform(Z)
-        richer, richer_oof = _cross_fit(wider, action, paid, beside, fold, n_actions)
-        better = _log_likelihood(beside, richer_oof, action, paid) > _log_likelihood(beside, own_oof, action, paid)
+        richer, richer_oof = _cross_fit(wider, beside, fold)
+        better = beside.log_likelihood(richer_oof) > beside.log_likelihood(own_oof)
         if richer.each_gain_ > 0 and better:
             own, own_oof, functions = richer, richer_oof, wider
     return FittedEffects(common + own.effects(functions), mended_oof + own_oof, gain, own, functions)
 
 
-def _log_likelihood(offset: Floats, effects: Floats, action: NDArray[np.intp], paid: Floats) -> float:
-    margin = offset + effects[np.arange(len(paid)), action]
-    return float(np.sum(paid * margin - np.logaddexp(0.0, margin)))
-
-
-def _cross_fit(
-    Z: Floats, action: NDArray[np.intp], paid: Floats, offset: Floats, fold: NDArray[np.int8], n_actions: int
-) -> tuple[EffectRegression, Floats]:
+def _cross_fit(Z: Floats, response: Response, fold: NDArray[np.int8]) -> tuple[EffectRegression, Floats]:
     """Fit to all rows, and to all rows but each fold's under the same scales; return the first and what the others say."""
-    by_fold = curvatures(Z, action, offset, fold, n_actions)
+    by_fold = curvatures(Z, response, fold)
     total = by_fold.sum(axis=0)
-    regression = EffectRegression(n_actions).fit(Z, action, paid, offset, total)
-    out_of_fold = np.empty((len(paid), n_actions))
+    regression = EffectRegression(response.n_actions).fit(Z, response, total)
+    out_of_fold = np.empty((len(Z), response.n_actions))
     for k in range(len(by_fold)):
         held = fold == k
-        other = EffectRegression(n_actions)
-        other.fit(Z[~held], action[~held], paid[~held], offset[~held], total - by_fold[k], regression.scales_)
+        other = EffectRegression(response.n_actions)
+        other.fit(Z[~held], response.rows(~held), total - by_fold[k], regression.scales_)
         out_of_fold[held] = other.effects(Z[held])
     return regression, out_of_fold

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import lightgbm as lgb
@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from collectml.models._cross_fit import BoostingPlan, cross_fit_margin
+from collectml.models._cross_fit import BoostingPlan, CrossFit, cross_fit_margin
 from collectml.models._lightgbm import train_booster
 from collectml.models._one_walk import predict_rows
 
+from .amount_effects import with_regressed_effects
 from .amounts import AmountTeacher, find_exposure, typical_amount
 from .basis import MAX_FEATURES, EffectBasis
 from .decisions import Decisions
 from .effects import FittedEffects, cross_fitted_effects
 from .learner import Learner
 from .levels import calibrate_levels
+from .likelihood import Response
 from .ordered import never_falling
-from .shared_action import distil, predict_actions
+from .shared_action import cross_fit_shared, distil, predict_actions
+from .stacking import CLEAR, Stack
 from .uncertainty import misfit, standard_errors
 
 __all__ = ["HurdleLearner"]
@@ -34,6 +37,7 @@ STUDENT_TREES = 250
 AMOUNT = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50}
 SPREAD_ROWS, SPREAD_TREES = 20_000, 60
 BASELINE = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50}
+BESIDE = {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50}
 
 
 @dataclass
@@ -46,7 +50,9 @@ class HurdleLearner(Learner):
 
     1. A baseline, ``b(x) = logit P(pay | x)``, by a booster that does not see the action; it takes up all that is not effect.
     2. Effects beside it by a :class:`~collectml.uplift.effects.EffectRegression` on functions of the features and of the
-       baseline itself, shrunk as far as the evidence asks. Amounts by boosters that share the actions.
+       baseline itself, shrunk as far as the evidence asks, and by boosters, which see steps and conditions that such functions
+       do not; the two are weighted by what they predict of held-out payments (:class:`~collectml.uplift.stacking.Stack`).
+       Amounts by boosters that share the actions, and likewise by a regression where accounts' amounts are changed differently.
     3. Both are taught to boosters: for payment the effects beside the baseline's booster, for the amount the mean over actions
        and each action's deviation from it. One walk then scores all actions, and every score has exact contributions.
        ``diagnostics_`` says what that loses, and how strongly the log speaks for effects that differ between accounts.
@@ -72,7 +78,7 @@ class HurdleLearner(Learner):
         effects = never_falling(fitted.effects, self.ordered)
         self.boosters_["pay_effect"] = self._student(d, effects)
         self._teach_spread(d, baseline, effects, fitted)
-        share, owed = self._amount(d)
+        share, owed = self._amount(d, baseline)
         amount = np.ones_like(effects)
         if share is not None:
             amount = share * owed[:, None]
@@ -169,15 +175,45 @@ class HurdleLearner(Learner):
         """Cross-fitted baseline, and effects beside it."""
         paid = d.paid.astype(float)
         params = self._params(BASELINE) | {"objective": "binary"}
-        plan = BoostingPlan(params, self.trees, 30, self.seed, list(d.categorical))
-        self.boosters_["pay"], baseline = cross_fit_margin(d.X, paid, d.fold, plan)
-        basis = EffectBasis(*_columns(self.boosters_["pay"], d)).fit(d.X, [baseline])
-        Z = basis.transform(d.X, [baseline])
-        fitted = cross_fitted_effects(Z, d.action, paid, baseline, d.fold, d.n_actions)
-        self.diagnostics_["evidence_of_heterogeneity"] = fitted.evidence_gain
+        fit = cross_fit_margin(d.X, paid, d.fold, BoostingPlan(params, self.trees, 30, self.seed, list(d.categorical)))
+        self.boosters_["pay"], baseline = fit.booster, fit.margin
+        Z = EffectBasis(*_columns(fit.booster, d)).fit(d.X, [baseline]).transform(d.X, [baseline])
+        response = Response(d.action, paid, baseline, d.n_actions)
+        fitted = cross_fitted_effects(Z, response, d.fold)
+        boosted = self._boosted(d, paid, fit)
+        stack = Stack.fit(response, [fitted.out_of_fold, boosted])
+        fitted = replace(
+            fitted,
+            effects=stack.combine([fitted.effects, boosted]),
+            out_of_fold=stack.combine([fitted.out_of_fold, boosted]),
+            evidence_gain=max(fitted.evidence_gain, stack.gain - CLEAR),
+        )
+        self.diagnostics_ |= dict(zip(("weight_regression", "weight_boosters"), stack.weights.tolist(), strict=True))
+        self.diagnostics_ |= {"gain_of_boosters": stack.gain, "evidence_of_heterogeneity": fitted.evidence_gain}
         return baseline, fitted
 
-    def _amount(self, d: Decisions) -> tuple[Floats | None, Floats]:
+    def _boosted(self, d: Decisions, paid: Floats, baseline: CrossFit) -> Floats:
+        """Cross-fit effects on payment by boosters beside the baseline's, for what is no smooth function of the features.
+
+        The booster without a fold starts from what the baseline's without that fold says of all rows. Out-of-fold margins would
+        not do: those of the rows trained on have seen the fold held out, so that where it happened to pay more, the others seem
+        to have paid less than expected.
+        """
+        return cross_fit_shared(
+            d.X,
+            d.action,
+            paid,
+            d.fold,
+            n_actions=d.n_actions,
+            categorical=d.categorical,
+            params=self._params(BESIDE) | {"objective": "binary"},
+            trees=self.trees,
+            seed=self.seed,
+            offsets=[predict_rows(b, d.X, raw=True, threads=self.threads, trees=baseline.trees) for b in baseline.without],
+            early_stopping=30,
+        )[0]
+
+    def _amount(self, d: Decisions, baseline: Floats) -> tuple[Floats | None, Floats]:
         """Cross-fitted share of what is owed (or of the typical amount), given payment, and what it is a share of."""
         if d.binary:
             return None, np.ones(len(d.y))
@@ -198,6 +234,7 @@ class HurdleLearner(Learner):
             )
         teacher = AmountTeacher(self._params(AMOUNT), self.trees, d.n_actions, d.categorical, self.seed, self.threads)
         share = teacher.fit_predict(d.X, d.action, d.y / owed, d.paid, owed, d.fold)
+        share = with_regressed_effects(d, share, owed, baseline, *_columns(self.boosters_["pay"], d))
         share, self.level_se_ = calibrate_levels(share, d.action, d.y / owed, d.paid, owed, teacher.code_)
         return share, owed
 

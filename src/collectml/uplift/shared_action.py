@@ -51,6 +51,7 @@ def train_shared(
     held: NDArray[np.bool_] | None = None,
     rows: NDArray[np.bool_] | None = None,
     weight: Floats | None = None,
+    offset: Floats | None = None,
     early_stopping: int = 50,
 ) -> lgb.Booster:
     """Train a booster that all actions share.
@@ -77,6 +78,8 @@ def train_shared(
         Rows the outcome is about (those that paid, say).
     weight : ndarray, shape (n,), optional
         Row weights.
+    offset : ndarray, shape (n,), optional
+        Margins it starts from; they are not part of the booster.
     early_stopping : int
         Rounds without progress before it stops.
 
@@ -86,28 +89,23 @@ def train_shared(
     """
     use = np.ones(len(y), dtype=bool) if rows is None else rows
     training = use if held is None else use & ~held
-    columns = [*categorical, X.shape[1]]
+    watched = np.zeros_like(use) if held is None else use & held
     Xa = with_action(X, action)
-    if held is None or not (use & held).any():
-        return train_booster(
-            Xa[training],
-            y[training],
-            params=params,
-            categorical=columns,
-            weight=None if weight is None else weight[training],
-            num_boost_round=trees,
-            seed=seed,
-        )
-    watched = use & held
+
+    def of(values: Floats | None, which: NDArray[np.bool_]) -> Floats | None:
+        return None if values is None else values[which]
+
+    stops = bool(watched.any())
     return train_booster(
         Xa[training],
         y[training],
         params=params,
-        categorical=columns,
-        weight=None if weight is None else weight[training],
+        categorical=[*categorical, X.shape[1]],
+        weight=of(weight, training),
+        init_score=of(offset, training),
         num_boost_round=trees,
-        valid=(Xa[watched], y[watched], None if weight is None else weight[watched]),
-        early_stopping=early_stopping,
+        valid=(Xa[watched], y[watched], of(weight, watched), of(offset, watched)) if stops else None,
+        early_stopping=early_stopping if stops else None,
         seed=seed,
     )
 
@@ -125,6 +123,8 @@ def cross_fit_shared(
     seed: int,
     rows: NDArray[np.bool_] | None = None,
     weight: Floats | None = None,
+    offsets: Sequence[Floats] | None = None,
+    early_stopping: int = 50,
 ) -> tuple[Floats, int]:
     """Predict every row, for every action, by a shared-action booster trained without its fold.
 
@@ -133,12 +133,15 @@ def cross_fit_shared(
 
     Parameters
     ----------
-    X, action, y, categorical, params, trees, seed, rows, weight
+    X, action, y, categorical, params, trees, seed, rows, weight, early_stopping
         As in :func:`train_shared`.
     fold : ndarray of int, shape (n,)
         Folds grouped by customer.
     n_actions : int
         Number of actions.
+    offsets : sequence of ndarray, shape (n,), optional
+        For each fold, the margins of all rows to start from, by a model that did not see the fold; what is predicted is then
+        the margin beside them.
 
     Returns
     -------
@@ -147,6 +150,7 @@ def cross_fit_shared(
         The mean number of trees.
     """
     folds = np.unique(fold).tolist()
+    start = dict(zip(folds, offsets, strict=True)) if offsets is not None else {}
 
     def without(k: int, own: Mapping[str, object]) -> lgb.Booster:
         return train_shared(
@@ -160,6 +164,8 @@ def cross_fit_shared(
             held=fold == k,
             rows=rows,
             weight=weight,
+            offset=start.get(k),
+            early_stopping=early_stopping,
         )
 
     boosters = side_by_side(without, folds, params)
@@ -168,7 +174,7 @@ def cross_fit_shared(
     threads = int(cast("int", params.get("num_threads", 2)))
     for k, booster in zip(folds, boosters, strict=True):
         held = fold == k
-        out[held] = predict_actions(booster, X[held], n_actions, threads=threads, trees=best)
+        out[held] = predict_actions(booster, X[held], n_actions, raw=offsets is not None, threads=threads, trees=best)
     return out, best
 
 
