@@ -56,6 +56,7 @@ class EffectRegression:
         response: Response,
         curvature: Floats,
         scales: Floats | None = None,
+        held: NDArray[np.bool_] | None = None,
     ) -> EffectRegression:
         """Find scales and posterior mode.
 
@@ -69,13 +70,17 @@ class EffectRegression:
             From :func:`curvatures`, summed over the folds in use.
         scales : ndarray, shape (P,), optional
             Scales found on other rows, to be used as they are.
+        held : ndarray of bool, shape (n,), optional
+            Rows kept out.
 
         Returns
         -------
         EffectRegression
         """
         P = Z.shape[1]
-        parts = [(Z[i], response.rows(i)) for i in map(response.of, range(self.n_actions))]
+        used = [response.of(a) for a in range(self.n_actions)]
+        used = used if held is None else [i[~held[i]] for i in used]
+        parts = [(Z[i], response.rows(i)) for i in used]
         if scales is not None:
             self.scales_ = scales
             self.weights_, _, _ = self._mode(parts, curvature, scales, np.zeros((self.n_actions, P)), steps=12)
@@ -264,7 +269,6 @@ def _cross_fit(Z: Floats, response: Response, fold: NDArray[np.int8]) -> tuple[E
     out_of_fold = np.empty((len(Z), response.n_actions))
     for k in range(len(by_fold)):
         held = fold == k
-        other = EffectRegression(response.n_actions)
-        other.fit(Z[~held], response.rows(~held), total - by_fold[k], regression.scales_)
+        other = EffectRegression(response.n_actions).fit(Z, response, total - by_fold[k], regression.scales_, held)
         out_of_fold[held] = other.effects(Z[held])
     return regression, out_of_fold

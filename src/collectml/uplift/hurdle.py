@@ -78,6 +78,8 @@ class HurdleLearner(Learner):
         effects = never_falling(fitted.effects, self.ordered)
         self.boosters_["pay_effect"] = self._student(d, effects)
         self._teach_spread(d, baseline, effects, fitted)
+        out_of_fold = never_falling(fitted.out_of_fold, self.ordered)
+        del fitted  # the functions in it take more room than the features
         share, owed = self._amount(d, baseline)
         amount = np.ones_like(effects)
         if share is not None:
@@ -94,7 +96,7 @@ class HurdleLearner(Learner):
             )
             self.boosters_["amount_effect"] = self._student(d, log_share - typical)
         self._measure_loss(d, baseline, effects)
-        return expit(baseline[:, None] + never_falling(fitted.out_of_fold, self.ordered)) * amount
+        return expit(baseline[:, None] + out_of_fold) * amount
 
     def predict(self, X: Floats, n_actions: int) -> Floats:
         """Predict the expected outcome under every action."""
