@@ -71,6 +71,18 @@ def test_weights_are_where_the_likelihood_is_highest():
         assert response.log_likelihood(moved.combine(models)) - 2 * float(moved.levels @ moved.levels) <= best + 1e-4
 
 
+def test_models_that_differ_are_less_sure():
+    rng = np.random.default_rng(0)
+    one, two = (m - m.mean(axis=0) for m in rng.normal(size=(2, 500, 3)))
+    even = np.full(3, 1 / 3)
+    both = Stack(even, np.zeros(3), np.array([0.6, 0.6]), np.zeros(2), 9.0)
+    contrast = (one - one[:, :1]) - (two - two[:, :1])
+    assert both.between([one, two]) == pytest.approx(
+        contrast**2 / 4
+    )  # two equally credible values, half their distance either way
+    assert Stack(even, np.zeros(3), np.array([1.0, 0.0]), np.zeros(2), 0.0).between([one, two]) == 0
+
+
 def test_the_poisson_regression_is_scikit_learns_where_nothing_is_shrunk():
     rng = np.random.default_rng(0)
     n = 4_000
@@ -122,6 +134,9 @@ def test_effects_on_conditions_are_found_and_weighted_in():
     assert model.diagnostics_["weight_boosters"] > 0.5
     assert model.diagnostics_["evidence_of_heterogeneity"] > 20
     assert np.corrcoef(model.predict_effect(fresh)["call"], effect["call"])[0, 1] > 0.9
+    low, high = model.predict_interval(fresh)
+    treated = ["call", "letter"]
+    assert ((effect >= low) & (effect <= high))[treated].to_numpy().mean() > 0.8  # one log
 
 
 def test_without_differences_boosters_get_no_say():
@@ -151,7 +166,7 @@ def amounts(n, seed, strength):
 def test_amounts_that_actions_change_differently_are_regressed():
     d, owed, truth = amounts(8_000, 0, strength=1.0)
     known = np.tile(truth.mean(axis=1, keepdims=True), (1, 4))  # boosters that see the account and no action
-    found = with_regressed_effects(d, known, owed, np.zeros(len(d.y)), range(5), [])
+    found, _ = with_regressed_effects(d, known, owed, np.zeros(len(d.y)), range(5), [])
 
     def off(share):
         return float(np.sqrt(np.mean(np.log(share / truth) ** 2)))
@@ -159,11 +174,24 @@ def test_amounts_that_actions_change_differently_are_regressed():
     assert off(found) < 0.4 * off(known)
 
 
+def test_intervals_allow_for_what_the_regression_of_amounts_does_not_know():
+    d, owed, _ = amounts(8_000, 0, strength=1.0)
+    names = np.array(["no_action", "call", "letter", "visit"])
+    X = pd.DataFrame(d.X, columns=d.names).assign(owed=owed)
+    model = UpliftModel(random_state=0, folds=3, n_estimators=80).fit(X, d.y, action=names[d.action], paid=d.paid)
+    fresh, owed, share = amounts(2_000, 1, strength=1.0)
+    truth = pd.DataFrame(0.6 * share * owed[:, None], columns=names)
+    low, high = model.predict_interval(pd.DataFrame(fresh.X, columns=d.names).assign(owed=owed))
+    effect = truth.sub(truth["no_action"], axis="index")
+    assert "amount_spread" in model.learner_.boosters_
+    assert 0.8 < ((effect >= low) & (effect <= high))[list(names[1:])].to_numpy().mean() < 1
+
+
 def test_amounts_without_differences_stay_alike():
     for seed in range(4):
         d, owed, truth = amounts(4_000, seed, strength=0.0)
         known = np.tile(truth.mean(axis=1, keepdims=True), (1, 4))
-        found = with_regressed_effects(d, known, owed, np.zeros(len(d.y)), range(5), [])
+        found, _ = with_regressed_effects(d, known, owed, np.zeros(len(d.y)), range(5), [])
         assert found / found[:, :1] == pytest.approx(np.ones((4_000, 4)))
 
 
@@ -171,7 +199,7 @@ def test_what_boosters_miss_of_everybodys_amount_is_mended_without_touching_diff
     d, owed, truth = amounts(8_000, 0, strength=0.0)
     apart = np.array([1.0, 1.2, 0.9, 1.0])
     blurred = np.exp(np.log(truth).mean()) * apart * np.ones((len(d.y), 1))  # knows the offer, not the account
-    found = with_regressed_effects(d, blurred, owed, np.zeros(len(d.y)), range(5), [])
+    found, _ = with_regressed_effects(d, blurred, owed, np.zeros(len(d.y)), range(5), [])
     assert found / found[:, :1] == pytest.approx(np.tile(apart, (len(d.y), 1)))
     assert np.corrcoef(np.log(found[:, 0]), np.log(truth[:, 0]))[0, 1] > 0.95
 
@@ -179,4 +207,4 @@ def test_what_boosters_miss_of_everybodys_amount_is_mended_without_touching_diff
 def test_nobody_paid():
     d, owed, truth = amounts(300, 0, strength=0.0)
     nobody = Decisions(d.X, d.names, [], d.action, 4, 0 * d.y, np.zeros(300, dtype=bool), False, d.fold)
-    assert with_regressed_effects(nobody, truth, owed, np.zeros(300), range(5), []) is truth
+    assert with_regressed_effects(nobody, truth, owed, np.zeros(300), range(5), [])[0] is truth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from .amounts import SMALLEST_SHARE
 from .basis import EffectBasis
 from .decisions import Decisions
-from .effects import cross_fitted_effects
+from .effects import FittedEffects, cross_fitted_effects
 from .likelihood import POISSON, Response
 from .stacking import CLEAR, Stack
 
@@ -18,10 +19,12 @@ __all__ = ["with_regressed_effects"]
 
 Floats = NDArray[np.float64]
 
+LEAST = 2 * CLEAR  # a quasi-likelihood is a likelihood only roughly
+
 
 def with_regressed_effects(
     d: Decisions, share: Floats, owed: Floats, baseline: Floats, numeric: Sequence[int], categorical: Sequence[int]
-) -> Floats:
+) -> tuple[Floats, FittedEffects | None]:
     """Combine boosters' shares with a regression: of what each action multiplies them by, where that clearly predicts better.
 
     Boosters find an offer that most take up in full; where several actions each move amounts by a little, differently from
@@ -41,9 +44,11 @@ def with_regressed_effects(
 
     Returns
     -------
-    ndarray, shape (n, A)
+    share : ndarray, shape (n, A)
         Where held-out payments do not speak clearly for the regression, actions differ as boosters say, and only the account's mean
         over actions is mended.
+    fitted : FittedEffects or None
+        The regression, where it has a say in what actions change.
 
     References
     ----------
@@ -55,11 +60,14 @@ def with_regressed_effects(
     missed = observed - share[np.arange(len(share)), d.action]
     dispersion = float(np.sum((weight * missed) ** 2) / max(float(weight @ observed), 1e-300))
     if not dispersion > 0:
-        return share
+        return share, None
     response = Response(d.action, observed, usual, d.n_actions, family=POISSON, weight=weight / dispersion)
     scores = [baseline, usual]
     Z = EffectBasis(numeric, categorical).fit(d.X, scores).transform(d.X, scores)
     fitted = cross_fitted_effects(Z, response, d.fold)
     models = [np.log(np.maximum(share, SMALLEST_SHARE)) - usual[:, None], fitted.out_of_fold]
-    stack = Stack.fit(response, models, least=2 * CLEAR)  # a quasi-likelihood is one only roughly
-    return np.clip(np.exp(usual[:, None] + stack.combine(models)), SMALLEST_SHARE, observed.max())
+    stack = Stack.fit(response, models, least=LEAST)
+    share = np.clip(np.exp(usual[:, None] + stack.combine(models)), SMALLEST_SHARE, observed.max())
+    if stack.gain <= LEAST:
+        return share, None
+    return share, replace(fitted, between=stack.between(models))

@@ -216,6 +216,8 @@ class FittedEffects:
         The actions' own deviations.
     functions : ndarray, shape (n, P)
         What they were regressed on.
+    between : ndarray, shape (n, A), or 0
+        By how much models that were combined differ about each action's effect against the control, as a variance.
     """
 
     effects: Floats
@@ -223,6 +225,7 @@ class FittedEffects:
     evidence_gain: float
     own: EffectRegression
     functions: Floats
+    between: Floats | float = 0.0
 
 
 def cross_fitted_effects(Z: Floats, response: Response, fold: NDArray[np.int8]) -> FittedEffects:

@@ -77,10 +77,12 @@ class HurdleLearner(Learner):
         baseline, fitted = self._pay(d)
         effects = never_falling(fitted.effects, self.ordered)
         self.boosters_["pay_effect"] = self._student(d, effects)
-        self._teach_spread(d, baseline, effects, fitted)
+        factor = misfit(fitted, baseline, d.action, d.paid.astype(float))
+        self.diagnostics_["posterior_misfit"] = factor
+        self._teach_spread("pay", d, effects, fitted, factor)
         out_of_fold = never_falling(fitted.out_of_fold, self.ordered)
         del fitted  # the functions in it take more room than the features
-        share, owed = self._amount(d, baseline)
+        share, owed, regressed = self._amount(d, baseline)
         amount = np.ones_like(effects)
         if share is not None:
             amount = share * owed[:, None]
@@ -95,6 +97,8 @@ class HurdleLearner(Learner):
                 seed=self.seed,
             )
             self.boosters_["amount_effect"] = self._student(d, log_share - typical)
+            if regressed is not None:
+                self._teach_spread("amount", d, log_share, regressed, 1.0)
         self._measure_loss(d, baseline, effects)
         return expit(baseline[:, None] + out_of_fold) * amount
 
@@ -141,23 +145,25 @@ class HurdleLearner(Learner):
         p = expit(self.pay_margin(X, n_actions))
         outcome = self.predict(X, n_actions)
         of_pay = (1 - p) * np.exp(predict_actions(self.boosters_["pay_spread"], X, n_actions, threads=self.threads))
-        of_level = np.asarray(self.level_se_ or np.zeros(n_actions))
-        errors = outcome * np.sqrt(of_pay**2 + of_level**2)
+        of_amount = np.asarray(self.level_se_ or np.zeros(n_actions)) ** 2
+        if "amount_spread" in self.boosters_:
+            of_amount = of_amount + np.exp(
+                2 * predict_actions(self.boosters_["amount_spread"], X, n_actions, threads=self.threads)
+            )
+        errors = outcome * np.sqrt(of_pay**2 + of_amount)
         errors[:, 0] = 0.0
         return cast("Floats", errors)
 
-    def _teach_spread(self, d: Decisions, baseline: Floats, effects: Floats, fitted: FittedEffects) -> None:
-        """Teach a small booster how sure each effect on the log-odds of payment is."""
+    def _teach_spread(self, part: str, d: Decisions, taught: Floats, fitted: FittedEffects, factor: float) -> None:
+        """Teach a small booster how sure each effect on a part's margin is."""
         rows = np.sort(np.random.default_rng(self.seed).permutation(len(d.y))[:SPREAD_ROWS])
-        factor = misfit(fitted, baseline, d.action, d.paid.astype(float))
-        self.diagnostics_["posterior_misfit"] = factor
-        taught = effects[rows] - effects[rows, :1]
-        followed = predict_actions(self.boosters_["pay_effect"], d.X[rows], d.n_actions, threads=self.threads)
+        taught = taught[rows] - taught[rows, :1]
+        followed = predict_actions(self.boosters_[f"{part}_effect"], d.X[rows], d.n_actions, threads=self.threads)
         # what the student gets wrong of its teacher is an error like any other
         wrong = np.mean((followed - followed[:, :1] - taught) ** 2, axis=0)
         spread = 0.5 * np.log(np.maximum((factor * standard_errors(fitted, rows)) ** 2 + wrong, 1e-12))
         spread[:, 0] = spread[:, 1:].mean(axis=1)  # the control has no effect; a tame target, never asked for
-        self.boosters_["pay_spread"] = distil(
+        self.boosters_[f"{part}_spread"] = distil(
             d.X[rows], spread, categorical=d.categorical, params=self._params(STUDENT), trees=SPREAD_TREES, seed=self.seed
         )
 
@@ -189,6 +195,7 @@ class HurdleLearner(Learner):
             effects=stack.combine([fitted.effects, boosted]),
             out_of_fold=stack.combine([fitted.out_of_fold, boosted]),
             evidence_gain=max(fitted.evidence_gain, stack.gain - CLEAR),
+            between=stack.between([fitted.out_of_fold, boosted]),
         )
         self.diagnostics_ |= dict(zip(("weight_regression", "weight_boosters"), stack.weights.tolist(), strict=True))
         self.diagnostics_ |= {"gain_of_boosters": stack.gain, "evidence_of_heterogeneity": fitted.evidence_gain}
@@ -215,10 +222,10 @@ class HurdleLearner(Learner):
             early_stopping=30,
         )[0]
 
-    def _amount(self, d: Decisions, baseline: Floats) -> tuple[Floats | None, Floats]:
-        """Cross-fitted share of what is owed (or of the typical amount), given payment, and what it is a share of."""
+    def _amount(self, d: Decisions, baseline: Floats) -> tuple[Floats | None, Floats, FittedEffects | None]:
+        """Cross-fitted share of what is owed (or of the typical amount), given payment, what it is a share of, and its regression."""
         if d.binary:
-            return None, np.ones(len(d.y))
+            return None, np.ones(len(d.y)), None
         column = find_exposure(d.X, d.names, d.y, d.paid)
         if column is not None:
             self.exposure_ = d.names.index(column)
@@ -236,9 +243,9 @@ class HurdleLearner(Learner):
             )
         teacher = AmountTeacher(self._params(AMOUNT), self.trees, d.n_actions, d.categorical, self.seed, self.threads)
         share = teacher.fit_predict(d.X, d.action, d.y / owed, d.paid, owed, d.fold)
-        share = with_regressed_effects(d, share, owed, baseline, *_columns(self.boosters_["pay"], d))
+        share, regressed = with_regressed_effects(d, share, owed, baseline, *_columns(self.boosters_["pay"], d))
         share, self.level_se_ = calibrate_levels(share, d.action, d.y / owed, d.paid, owed, teacher.code_)
-        return share, owed
+        return share, owed, regressed
 
     def _measure_loss(self, d: Decisions, baseline: Floats, effects: Floats) -> None:
         """Say how closely the boosters follow the effects that taught them, on at most 20,000 rows.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,31 @@ class Stack:
             own, common = _split(model, self.frequency)
             out += weight * own + of_common * common[:, None]
         return out
+
+    def between(self, models: Sequence[Floats]) -> Floats | float:
+        """Return by how much the models let in differ about each action's effect against the control, as a variance.
+
+        Parameters
+        ----------
+        models : sequence of ndarray, shape (n, A)
+            As in :meth:`combine`.
+
+        Returns
+        -------
+        ndarray, shape (n, A), or 0
+            0 where one model speaks alone.
+
+        References
+        ----------
+        Hoeting, Madigan, Raftery & Volinsky (1999), Bayesian model averaging, Statistical Science 14 (the variance between models).
+        """
+        share = self.weights / max(float(self.weights.sum()), 1e-12)
+        if share.max() > 1 - 1e-9:
+            return 0.0
+        own = [_split(m, self.frequency)[0] for m in models]
+        effects = [o - o[:, :1] for o in own]
+        mean = np.sum([w * e for w, e in zip(share, effects, strict=True)], axis=0)
+        return cast("Floats", np.sum([w * (e - mean) ** 2 for w, e in zip(share, effects, strict=True)], axis=0))
 
 
 def _split(model: Floats, frequency: Floats) -> tuple[Floats, Floats]:

@@ -19,7 +19,7 @@ BLOCK = 20_000
 
 
 def standard_errors(fitted: FittedEffects, rows: NDArray[np.intp]) -> Floats:
-    """Return the posterior standard error of every action's effect against the control, in log-odds.
+    """Return the standard error of every action's effect against the control, on the margin: posterior, and between models.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def standard_errors(fitted: FittedEffects, rows: NDArray[np.intp]) -> Floats:
     variance = np.concatenate(parts)
     variance[:, 1:] += variance[:, :1]
     variance[:, 0] = 0.0
-    return np.sqrt(variance)
+    return np.sqrt(variance + (fitted.between if isinstance(fitted.between, float) else fitted.between[rows]))
 
 
 def misfit(fitted: FittedEffects, baseline: Floats, action: NDArray[np.intp], paid: Floats) -> float:

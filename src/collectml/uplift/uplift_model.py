@@ -280,9 +280,10 @@ class UpliftModel(BoosterModel):
 
         Notes
         -----
-        Of payment: the posterior spread of the effect regression (Laplace's approximation), widened by the factor by which
-        groups of accounts were found to stray from their cross-fitted predictions (``diagnostics_["posterior_misfit"]``), and
-        taught to a booster. Of the amount: the sampling error of the action's level.
+        Of payment: the posterior spread of the effect regression (Laplace's approximation) and, where boosters have a say, by how much
+        they differ from it; widened by the factor by which groups of accounts were found to stray from their cross-fitted
+        predictions (``diagnostics_["posterior_misfit"]``), and taught to a booster. Of the amount: the sampling error of the
+        action's level, and the same spread of the amounts' regression where that has a say.
         """
         encoded = self._encode(X)
         learner = self.learner_.hurdle_ if isinstance(self.learner_, EnsembleLearner) else self.learner_
