@@ -61,7 +61,8 @@ def refit_evidence(
     Each refit draws customers with replacement (at most 20,000 decisions of them), estimates the effects beside the same
     baseline and under the same shrinkage, and teaches them to a small booster, which is explained as the model's own is. The
     first refit is the reference the others are held against: all have the same size, so what differs is chance in the
-    customers. A model learnt on more decisions moves less, so the flip rates are cautious.
+    customers. A model learnt on more decisions moves less, so the flip rates are cautious. Where boosters have a say in the effects
+    (``diagnostics_["weight_boosters"]``), it is the regression's part that is learnt again.
     """
     learner = model.learner_
     if not isinstance(learner, HurdleLearner):
