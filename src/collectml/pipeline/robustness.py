@@ -14,13 +14,12 @@ from collectml.data import DecisionLog
 from collectml.explain import Contributions, approved_dictionary, effect_contributions, flip_rates
 from collectml.explain.reasons import lead_of
 from collectml.models import PropensityToPayModel
-from collectml.models._lightgbm import train_booster
 from collectml.uplift import UpliftModel
 from collectml.uplift.basis import MAX_FEATURES, EffectBasis
 from collectml.uplift.effects import EffectRegression, curvatures
 from collectml.uplift.hurdle import HurdleLearner
 from collectml.uplift.likelihood import Response
-from collectml.uplift.shared_action import with_action
+from collectml.uplift.shared_action import distil, with_action
 
 __all__ = ["out_of_time", "refit_evidence"]
 
@@ -205,15 +204,13 @@ def _refit(
     response = Response(action, paid, baseline, n_actions)
     curvature = curvatures(Z, response, np.zeros(len(X), dtype=np.int8))[0]
     regression = EffectRegression(n_actions).fit(Z, response, curvature, scales)
-    effects = regression.effects(Z)
-    shown = np.repeat(rng.permutation(len(X))[:TAUGHT], n_actions)
-    flat = np.tile(np.arange(n_actions), len(shown) // n_actions)
-    booster = train_booster(
-        with_action(X[shown], flat),
-        effects[shown, flat],
-        params={"objective": "regression", "num_leaves": 15, "learning_rate": 0.15, "num_threads": learner.threads},
-        categorical=[*model.encoder_.categorical_indices_, X.shape[1]],
-        num_boost_round=TREES,
+    taught = rng.permutation(len(X))[:TAUGHT]
+    booster = distil(
+        X[taught],
+        regression.effects(Z[taught]),
+        categorical=model.encoder_.categorical_indices_,
+        params={"num_leaves": 15, "learning_rate": 0.15, "num_threads": learner.threads},
+        trees=TREES,
         seed=int(rng.integers(2**31 - 1)),
     )
     return booster, regression.scales_
