@@ -13,6 +13,7 @@ import argparse
 
 import numpy as np
 import pandas as pd
+from bench_uplift import sampled
 from scipy.special import expit, softmax
 
 from collectml.uplift import UpliftModel
@@ -43,7 +44,7 @@ def whole(seed: int, rows: int = 8_000, actions: int = 8) -> dict[str, float]:
     base = -1.2 + 0.8 * raw[:, 0] - 0.6 * np.abs(raw[:, 1]) + 0.5 * (raw[:, 2] > 0) * raw[:, 3]
     tilt = np.random.default_rng(7).normal(size=(2, actions))
     logging = softmax(0.3 * base[:, None] * tilt[0] + 0.3 * tilt[1], axis=1)
-    taken = (rng.random(rows)[:, None] > np.cumsum(logging, axis=1)).sum(axis=1).clip(0, actions - 1)
+    taken = sampled(rng, logging)
     paid = (rng.random(rows) < expit(base + 0.25 * (taken > 0))).astype(float)
     names = np.array(["no_action", *(f"action_{a}" for a in range(1, actions))])
     return UpliftModel(random_state=seed).fit(X, paid, action=names[taken]).diagnostics_

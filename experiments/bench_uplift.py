@@ -43,6 +43,23 @@ def simulated(world: str, logging: str, n: int, seed: int) -> tuple[DecisionLog,
     return log, portfolio.truth.loc[log.account].reset_index(drop=True)
 
 
+def sampled(rng: np.random.Generator, chances: np.ndarray) -> np.ndarray:
+    """Draw a position for every row by its chances."""
+    return (rng.random(len(chances))[:, None] > np.cumsum(chances, axis=1)).sum(axis=1).clip(0, chances.shape[1] - 1)
+
+
+def logged(
+    X: pd.DataFrame, taken: np.ndarray, recovered: np.ndarray, logging: np.ndarray, truth: np.ndarray
+) -> tuple[DecisionLog, pd.DataFrame]:
+    """Return a world's decisions as a log, and the truth of each."""
+    rows, names = np.arange(len(X)), ["no_action", *(f"action_{a}" for a in range(1, truth.shape[1]))]
+    frame = X.assign(
+        account_id=rows, decided_at=pd.Timestamp("2026-01-01"), action=np.array(names)[taken], paid=(recovered > 0).astype(int),
+        recovered=recovered, logging_propensity=logging[rows, taken],
+    )  # fmt: skip
+    return DecisionLog(frame, actions=names, features=list(X.columns)), pd.DataFrame(truth, columns=names)
+
+
 def heavy(n: int, seed: int, *, payers: float = 0.25, actions: int = 8) -> tuple[DecisionLog, pd.DataFrame]:
     """Return a confounded log of a world of its own: few payers, lognormal amounts, effects that cross between actions."""
     rng = np.random.default_rng(seed)
@@ -59,24 +76,19 @@ def heavy(n: int, seed: int, *, payers: float = 0.25, actions: int = 8) -> tuple
     share = np.clip(0.25 + 0.05 * raw[:, [6]] - 0.06 * (np.arange(actions) == actions - 1), 0.05, 0.9)
     truth = p * share * X["balance"].to_numpy()[:, None]
     logging = softmax(0.6 * effect + 0.3 * raw[:, [0]] * weights.normal(size=(1, actions)), axis=1)
-    taken = (rng.random(n)[:, None] > np.cumsum(logging, axis=1)).sum(axis=1).clip(0, actions - 1)
+    taken = sampled(rng, logging)
     rows = np.arange(n)
     paid = rng.random(n) < p[rows, taken]
     spread = 0.6
     amount = share[rows, np.minimum(taken, share.shape[1] - 1)] * np.exp(rng.normal(-(spread**2) / 2, spread, n))
-    names = ["no_action", *(f"action_{a}" for a in range(1, actions))]
     gaps = rng.random((n, 12)) < 0.05
     X[[f"x{i}" for i in range(12)]] = np.where(gaps, np.nan, raw)
-    frame = X.assign(
-        account_id=rows, decided_at=pd.Timestamp("2026-01-01"), action=np.array(names)[taken], paid=paid.astype(int),
-        recovered=paid * np.minimum(amount, 1.0) * X["balance"], logging_propensity=logging[rows, taken],
-    )  # fmt: skip
-    log = DecisionLog(frame, actions=names, features=list(X.columns))
-    return log, pd.DataFrame(truth, columns=names)
+    return logged(X, taken, paid * np.minimum(amount, 1.0) * X["balance"].to_numpy(), logging, truth)
 
 
-def conditions(n: int, seed: int, *, actions: int = 8) -> tuple[DecisionLog, pd.DataFrame]:
+def conditions(n: int, seed: int) -> tuple[DecisionLog, pd.DataFrame]:
     """Return a confounded log of a world without smooth effects: thresholds, two features together, levels; amounts change too."""
+    actions = 8
     rng = np.random.default_rng(seed)
     world = np.random.default_rng(11)  # the world itself does not change with the seed
     X = pd.DataFrame(rng.normal(size=(n, 10)), columns=[f"x{i}" for i in range(10)])
@@ -95,17 +107,12 @@ def conditions(n: int, seed: int, *, actions: int = 8) -> tuple[DecisionLog, pd.
     p = expit(base[:, None] + effect)
     share = np.clip(expit(-0.8 + 0.5 * raw[:, [5]] + 0.4 * raw[:, [0]]) * times, 0.02, 0.95)
     logging = softmax(0.4 * effect + 0.3 * base[:, None] * world.normal(size=(1, actions)), axis=1)
-    taken = (rng.random(n)[:, None] > np.cumsum(logging, axis=1)).sum(axis=1).clip(0, actions - 1)
+    taken = sampled(rng, logging)
     rows = np.arange(n)
     paid = rng.random(n) < p[rows, taken]
     mean = share[rows, taken]
-    names = ["no_action", *(f"action_{a}" for a in range(1, actions))]
-    frame = X.assign(
-        account_id=rows, decided_at=pd.Timestamp("2026-01-01"), action=np.array(names)[taken], paid=paid.astype(int),
-        recovered=paid * rng.beta(2 * mean, 2 * (1 - mean)) * X["balance"], logging_propensity=logging[rows, taken],
-    )  # fmt: skip
-    log = DecisionLog(frame, actions=names, features=list(X.columns))
-    return log, pd.DataFrame(p * share * X["balance"].to_numpy()[:, None], columns=names)
+    owed = X["balance"].to_numpy()
+    return logged(X, taken, paid * rng.beta(2 * mean, 2 * (1 - mean)) * owed, logging, p * share * owed[:, None])
 
 
 WORLDS = {
@@ -116,7 +123,7 @@ WORLDS = {
     "heavy": lambda n, seed: heavy(n, seed),
     "few_payers": lambda n, seed: heavy(n, seed, payers=0.02),
     "twenty_actions": lambda n, seed: heavy(n, seed, actions=20),
-    "conditions": lambda n, seed: conditions(n, seed),
+    "conditions": conditions,
 }
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from collectml.errors import SchemaError
 from collectml.models._calibration import Calibrator, Floats, cross_fit_calibration, resolve_method
-from collectml.models._lightgbm import side_by_side, thread_count, train_booster
+from collectml.models._lightgbm import rows_of, side_by_side, thread_count, train_booster
 from collectml.models._one_walk import predict_rows
 
 __all__ = ["BoostingPlan", "CalibratedBooster", "CrossFit", "cross_fit_margin"]
@@ -84,14 +84,14 @@ def cross_fit_margin(
 
     def without(fold: int, params: Mapping[str, object]) -> lgb.Booster:
         held = folds == fold
-        valid = (X[held], y[held], _rows(weight, held), _rows(offset, held))
+        valid = (X[held], y[held], rows_of(weight, held), rows_of(offset, held))
         return train_booster(
             X[~held],
             y[~held],
             params=params,
             categorical=plan.categorical,
-            weight=_rows(weight, ~held),
-            init_score=_rows(offset, ~held),
+            weight=rows_of(weight, ~held),
+            init_score=rows_of(offset, ~held),
             num_boost_round=plan.n_estimators,
             valid=valid if plan.early_stopping_rounds is not None else None,
             early_stopping=plan.early_stopping_rounds,
@@ -116,10 +116,6 @@ def cross_fit_margin(
         seed=plan.seed,
     )
     return CrossFit(final, margin if offset is None else margin + offset, boosters, n_trees)
-
-
-def _rows(values: Floats | None, mask: NDArray[np.bool_]) -> Floats | None:
-    return None if values is None else values[mask]
 
 
 class CalibratedBooster:

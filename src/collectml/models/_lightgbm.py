@@ -22,6 +22,7 @@ __all__ = [
     "FeatureEncoder",
     "booster_from_text",
     "booster_to_text",
+    "rows_of",
     "seed_from",
     "side_by_side",
     "thread_count",
@@ -92,6 +93,11 @@ def side_by_side(
     own = {**params, "num_threads": max(1, threads // workers)}
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda fold: train(fold, own), folds))
+
+
+def rows_of(values: NDArray[np.float64] | None, rows: NDArray[np.bool_] | NDArray[np.intp]) -> NDArray[np.float64] | None:
+    """Return those of some rows, or None where there are no values."""
+    return None if values is None else values[rows]
 
 
 def booster_to_text(booster: lgb.Booster) -> str:

@@ -15,7 +15,7 @@ from collectml.errors import ConfigurationError, SchemaError
 from collectml.models._base import BoosterModel, Floats, binary, check_rows, row_index
 from collectml.models._calibration import Calibrator, resolve_method
 from collectml.models._cross_fit import cross_fit_margin
-from collectml.models._lightgbm import thread_count
+from collectml.models._lightgbm import rows_of, thread_count
 from collectml.models._one_walk import predict_settings
 
 __all__ = ["ChannelResponseModel"]
@@ -160,7 +160,7 @@ class ChannelResponseModel(BoosterModel):
         self.oof_proba_ = np.empty(len(y))
         for fold in np.unique(folds):
             held = folds == fold
-            w = None if weight is None else weight[~held]
+            w = rows_of(weight, ~held)
             shared = Calibrator(method).fit(margin[~held], y[~held], w)
             shift = _channel_shifts(shared.predict(margin[~held]), y[~held], code[~held], len(names), w)
             self.oof_proba_[held] = _shifted(shared.predict(margin[held]), shift[code[held]])

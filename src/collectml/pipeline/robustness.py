@@ -15,11 +15,11 @@ from collectml.explain import Contributions, approved_dictionary, effect_contrib
 from collectml.explain.reasons import lead_of
 from collectml.models import PropensityToPayModel
 from collectml.uplift import UpliftModel
-from collectml.uplift.basis import MAX_FEATURES, EffectBasis
+from collectml.uplift.basis import EffectBasis
 from collectml.uplift.effects import EffectRegression, curvatures
-from collectml.uplift.hurdle import HurdleLearner
+from collectml.uplift.hurdle import HurdleLearner, effect_columns
 from collectml.uplift.likelihood import Response
-from collectml.uplift.shared_action import distil, with_action
+from collectml.uplift.shared_action import distil, predict_actions
 
 __all__ = ["out_of_time", "refit_evidence"]
 
@@ -75,7 +75,9 @@ def refit_evidence(
     baseline = np.asarray(learner.boosters_["pay"].predict(X, raw_score=True))
     shown = np.sort(rng.permutation(len(X))[:EXPLAINED])
     best = model.predict(log.X.iloc[known[shown]]).drop(columns=model.control_).to_numpy().argmax(axis=1) + 1
-    basis = _basis(model, learner, X, baseline)
+    # the functions of the features are the same for all: refits differ in what they learn, not in what they look at
+    columns = effect_columns(learner.boosters_["pay"], model.encoder_.categorical_indices_)
+    basis = EffectBasis(*columns).fit(X, [baseline])
     groups = approved_dictionary().group_names("en")
     texts = approved_dictionary().texts("en")
     firsts, leads, means, scales = [], [], [], None
@@ -155,8 +157,9 @@ def out_of_time(
 
 def _mean_effects(booster: lgb.Booster, X: Floats, baseline: Floats, model: UpliftModel) -> Floats:
     """Average what each action changes in the probability of payment, in percentage points."""
-    margins = [np.asarray(booster.predict(with_action(X, a), raw_score=True)) for a in range(len(model.actions_))]
-    return np.array([100 * float(np.mean(expit(baseline + m - margins[0]) - expit(baseline))) for m in margins])
+    margins = predict_actions(booster, X, len(model.actions_), raw=True)
+    changed = expit(baseline[:, None] + margins - margins[:, :1]) - expit(baseline)[:, None]
+    return np.asarray(100 * changed.mean(axis=0))
 
 
 def _ranges(effects: dict[str, list[Floats]], actions: Sequence[str]) -> pd.DataFrame:
@@ -177,15 +180,6 @@ def _resampled(customer: NDArray[np.intp], rng: np.random.Generator) -> NDArray[
     times = rng.poisson(min(1.0, ROWS / len(customer)), size=int(customer.max()) + 1)[customer]
     rows = np.repeat(np.arange(len(customer)), times)
     return rows if len(rows) else np.arange(len(customer))
-
-
-def _basis(model: UpliftModel, learner: HurdleLearner, X: Floats, baseline: Floats) -> EffectBasis:
-    """Fit the functions of the features once, on all rows: refits differ in what they learn, not in what they look at."""
-    gain = learner.boosters_["pay"].feature_importance("gain")
-    chosen = np.sort(np.argsort(-gain, kind="stable")[:MAX_FEATURES])
-    levels = set(model.encoder_.categorical_indices_)
-    basis = EffectBasis([int(j) for j in chosen if j not in levels], [int(j) for j in chosen if j in levels])
-    return basis.fit(X, [baseline])
 
 
 def _refit(

@@ -68,6 +68,6 @@ def with_regressed_effects(
     models = [np.log(np.maximum(share, SMALLEST_SHARE)) - usual[:, None], fitted.out_of_fold]
     stack = Stack.fit(response, models, least=LEAST)
     share = np.clip(np.exp(usual[:, None] + stack.combine(models)), SMALLEST_SHARE, observed.max())
-    if stack.gain <= LEAST:
+    if stack.weights[1] == 0.0:
         return share, None
     return share, replace(fitted, between=stack.between(models))

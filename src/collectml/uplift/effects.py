@@ -216,8 +216,8 @@ class FittedEffects:
         The actions' own deviations.
     functions : ndarray, shape (n, P)
         What they were regressed on.
-    between : ndarray, shape (n, A), or 0
-        By how much models that were combined differ about each action's effect against the control, as a variance.
+    between : ndarray, shape (n, A)
+        By how much models that were combined differ about each action's effect against the control, as a variance; 0 for one alone.
     """
 
     effects: Floats
@@ -225,7 +225,7 @@ class FittedEffects:
     evidence_gain: float
     own: EffectRegression
     functions: Floats
-    between: Floats | float = 0.0
+    between: Floats
 
 
 def cross_fitted_effects(Z: Floats, response: Response, fold: NDArray[np.int8]) -> FittedEffects:
@@ -261,7 +261,8 @@ def cross_fitted_effects(Z: Floats, response: Response, fold: NDArray[np.int8]) 
         better = beside.log_likelihood(richer_oof) > beside.log_likelihood(own_oof)
         if richer.each_gain_ > 0 and better:
             own, own_oof, functions = richer, richer_oof, wider
-    return FittedEffects(common + own.effects(functions), mended_oof + own_oof, gain, own, functions)
+    alone = np.broadcast_to(0.0, own_oof.shape)
+    return FittedEffects(common + own.effects(functions), mended_oof + own_oof, gain, own, functions, alone)
 
 
 def _cross_fit(Z: Floats, response: Response, fold: NDArray[np.int8]) -> tuple[EffectRegression, Floats]:

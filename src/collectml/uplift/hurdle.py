@@ -28,7 +28,7 @@ from .shared_action import cross_fit_shared, distil, predict_actions
 from .stacking import CLEAR, Stack
 from .uncertainty import misfit, standard_errors
 
-__all__ = ["HurdleLearner"]
+__all__ = ["HurdleLearner", "effect_columns"]
 
 Floats = NDArray[np.float64]
 
@@ -185,7 +185,7 @@ class HurdleLearner(Learner):
         params = self._params(BASELINE) | {"objective": "binary"}
         fit = cross_fit_margin(d.X, paid, d.fold, BoostingPlan(params, self.trees, 30, self.seed, list(d.categorical)))
         self.boosters_["pay"], baseline = fit.booster, fit.margin
-        Z = EffectBasis(*_columns(fit.booster, d)).fit(d.X, [baseline]).transform(d.X, [baseline])
+        Z = EffectBasis(*effect_columns(fit.booster, d.categorical)).fit(d.X, [baseline]).transform(d.X, [baseline])
         response = Response(d.action, paid, baseline, d.n_actions)
         fitted = cross_fitted_effects(Z, response, d.fold)
         boosted = self._boosted(d, paid, fit)
@@ -243,7 +243,9 @@ class HurdleLearner(Learner):
             )
         teacher = AmountTeacher(self._params(AMOUNT), self.trees, d.n_actions, d.categorical, self.seed, self.threads)
         share = teacher.fit_predict(d.X, d.action, d.y / owed, d.paid, owed, d.fold)
-        share, regressed = with_regressed_effects(d, share, owed, baseline, *_columns(self.boosters_["pay"], d))
+        share, regressed = with_regressed_effects(
+            d, share, owed, baseline, *effect_columns(self.boosters_["pay"], d.categorical)
+        )
         share, self.level_se_ = calibrate_levels(share, d.action, d.y / owed, d.paid, owed, teacher.code_)
         return share, owed, regressed
 
@@ -271,9 +273,9 @@ class HurdleLearner(Learner):
         }
 
 
-def _columns(baseline: lgb.Booster, d: Decisions) -> tuple[Sequence[int], Sequence[int]]:
-    """Name the features effects may depend on: all, or those the baseline found most use for."""
+def effect_columns(baseline: lgb.Booster, categorical: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Name the features effects may depend on, numbers and levels: all, or those the baseline found most use for."""
     gain = baseline.feature_importance("gain")
     chosen = np.sort(np.argsort(-gain, kind="stable")[:MAX_FEATURES])
-    categorical = set(d.categorical)
-    return [int(j) for j in chosen if j not in categorical], [int(j) for j in chosen if j in categorical]
+    levels = set(categorical)
+    return [int(j) for j in chosen if j not in levels], [int(j) for j in chosen if j in levels]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+
+from collectml.models._lightgbm import rows_of
 
 __all__ = ["BINOMIAL", "POISSON", "Family", "Response"]
 
@@ -68,9 +70,8 @@ class Response:
 
     def rows(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Response:
         """Return those of some rows."""
-        weight = None if self.weight is None else self.weight[which]
-        y, offset = self.y[which], self.offset[which]
-        return Response(self.action[which], y, offset, self.n_actions, family=self.family, weight=weight)
+        weight = rows_of(self.weight, which)
+        return replace(self, action=self.action[which], y=self.y[which], offset=self.offset[which], weight=weight)
 
     def of(self, action: int) -> NDArray[np.intp]:
         """Return the rows of an action in which something was observed."""
@@ -79,12 +80,11 @@ class Response:
 
     def beside(self, effect: Floats) -> Response:
         """Return the same outcomes beside a baseline raised by an effect, shape (n,)."""
-        return Response(self.action, self.y, self.offset + effect, self.n_actions, family=self.family, weight=self.weight)
+        return replace(self, offset=self.offset + effect)
 
     def whatever_the_action(self) -> Response:
         """Return the same outcomes as if all actions were one."""
-        everyone = np.zeros(len(self.y), dtype=np.intp)
-        return Response(everyone, self.y, self.offset, 1, family=self.family, weight=self.weight)
+        return replace(self, action=np.zeros_like(self.action), n_actions=1)
 
     def log_likelihood(self, effects: Floats) -> float:
         """Return the log-likelihood under effects on the margin.

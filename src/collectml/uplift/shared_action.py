@@ -9,7 +9,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from collectml.models._lightgbm import side_by_side, train_booster
+from collectml.models._lightgbm import rows_of, side_by_side, train_booster
 from collectml.models._one_walk import predict_settings
 
 __all__ = ["cross_fit_shared", "distil", "predict_actions", "train_shared", "with_action"]
@@ -92,20 +92,16 @@ def train_shared(
     watched = np.zeros_like(use) if held is None else use & held
     Xa = with_action(X, action)
 
-    def of(values: Floats | None, which: NDArray[np.bool_]) -> Floats | None:
-        return None if values is None else values[which]
-
-    stops = bool(watched.any())
     return train_booster(
         Xa[training],
         y[training],
         params=params,
         categorical=[*categorical, X.shape[1]],
-        weight=of(weight, training),
-        init_score=of(offset, training),
+        weight=rows_of(weight, training),
+        init_score=rows_of(offset, training),
         num_boost_round=trees,
-        valid=(Xa[watched], y[watched], of(weight, watched), of(offset, watched)) if stops else None,
-        early_stopping=early_stopping if stops else None,
+        valid=(Xa[watched], y[watched], rows_of(weight, watched), rows_of(offset, watched)) if watched.any() else None,
+        early_stopping=early_stopping,
         seed=seed,
     )
 

@@ -105,7 +105,7 @@ class Stack:
             out += weight * own + of_common * common[:, None]
         return out
 
-    def between(self, models: Sequence[Floats]) -> Floats | float:
+    def between(self, models: Sequence[Floats]) -> Floats:
         """Return by how much the models let in differ about each action's effect against the control, as a variance.
 
         Parameters
@@ -115,7 +115,7 @@ class Stack:
 
         Returns
         -------
-        ndarray, shape (n, A), or 0
+        ndarray, shape (n, A)
             0 where one model speaks alone.
 
         References
@@ -123,10 +123,8 @@ class Stack:
         Hoeting, Madigan, Raftery & Volinsky (1999), Bayesian model averaging, Statistical Science 14 (the variance between models).
         """
         share = self.weights / max(float(self.weights.sum()), 1e-12)
-        if share.max() > 1 - 1e-9:
-            return 0.0
-        own = [_split(m, self.frequency)[0] for m in models]
-        effects = [o - o[:, :1] for o in own]
+        against = [m - m[:, :1] for m in models]  # what is common to all actions cancels
+        effects = [e - e.mean(axis=0) for e in against]
         mean = np.sum([w * e for w, e in zip(share, effects, strict=True)], axis=0)
         return cast("Floats", np.sum([w * (e - mean) ** 2 for w, e in zip(share, effects, strict=True)], axis=0))
 

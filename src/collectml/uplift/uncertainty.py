@@ -37,7 +37,7 @@ def standard_errors(fitted: FittedEffects, rows: NDArray[np.intp]) -> Floats:
     variance = np.concatenate(parts)
     variance[:, 1:] += variance[:, :1]
     variance[:, 0] = 0.0
-    return np.sqrt(variance + (fitted.between if isinstance(fitted.between, float) else fitted.between[rows]))
+    return np.sqrt(variance + fitted.between[rows])
 
 
 def misfit(fitted: FittedEffects, baseline: Floats, action: NDArray[np.intp], paid: Floats) -> float:
