@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 from sklearn.linear_model import PoissonRegressor
 
+from collectml.models._cross_fit import BoostingPlan, cross_fit_margin
 from collectml.uplift import UpliftModel
 from collectml.uplift.amount_effects import with_regressed_effects
 from collectml.uplift.cross_fit import decision_folds
 from collectml.uplift.decisions import Decisions
-from collectml.uplift.effects import EffectRegression, curvatures
+from collectml.uplift.effects import EffectRegression, cross_fitted_effects, curvatures
+from collectml.uplift.hurdle import HurdleLearner
 from collectml.uplift.likelihood import BINOMIAL, POISSON, Response
 from collectml.uplift.stacking import Stack
+from collectml.uplift.uncertainty import standard_errors
 
 
 def outcomes(n, seed, effects):
@@ -136,6 +141,34 @@ def test_effects_on_conditions_are_found_and_weighted_in():
     low, high = model.predict_interval(fresh)
     treated = ["call", "letter"]
     assert ((effect >= low) & (effect <= high))[treated].to_numpy().mean() > 0.8  # one log
+
+
+def test_boosters_start_from_nothing_that_saw_the_fold_held_out():
+    X, response, _ = outcomes(3_000, 0, crossed)
+    fold = (np.arange(3_000) % 3).astype(np.int8)
+
+    def boosted(y):
+        names = [f"x{i}" for i in range(5)]
+        d = Decisions(X, names, [], response.action, 3, y, y > 0, True, fold)
+        plan = BoostingPlan({"objective": "binary", "num_leaves": 15, "learning_rate": 0.05}, 5, 30, 0)
+        fit = cross_fit_margin(X, y, fold, plan)
+        assert fit.trees == 5  # stopped by the limit, so that no number of trees hangs on the outcomes changed below
+        return HurdleLearner(5, {}, 0, 1)._boosted(d, y, fit)
+
+    changed = np.where((fold == 0) & (np.arange(3_000) % 10 == 0), 1 - response.y, response.y)
+    one, other = boosted(response.y), boosted(changed)
+    assert np.array_equal(one[fold == 0], other[fold == 0])
+    assert not np.array_equal(one[fold == 1], other[fold == 1])
+
+
+def test_what_models_disagree_on_is_added_to_what_the_regression_does_not_know():
+    X, response, _ = outcomes(2_000, 0, crossed)
+    Z = np.column_stack([np.ones(2_000), X])
+    fitted = cross_fitted_effects(Z, response, (np.arange(2_000) % 2).astype(np.int8))
+    between = np.random.default_rng(1).random((2_000, 3))
+    rows = np.arange(5, 500)
+    alone, both = standard_errors(fitted, rows), standard_errors(replace(fitted, between=between), rows)
+    assert both**2 - alone**2 == pytest.approx(between[rows])
 
 
 def test_without_differences_boosters_get_no_say():
