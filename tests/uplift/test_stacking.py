@@ -157,8 +157,9 @@ def test_boosters_start_from_nothing_that_saw_the_fold_held_out():
 
     changed = np.where((fold == 0) & (np.arange(3_000) % 10 == 0), 1 - response.y, response.y)
     one, other = boosted(response.y), boosted(changed)
-    assert np.array_equal(one[fold == 0], other[fold == 0])
-    assert not np.array_equal(one[fold == 1], other[fold == 1])
+    for before, after in zip(one, other, strict=True):
+        assert np.array_equal(before[fold == 0], after[fold == 0])
+        assert not np.array_equal(before[fold == 1], after[fold == 1])
 
 
 def test_what_models_disagree_on_is_added_to_what_the_regression_does_not_know():
@@ -225,6 +226,20 @@ def test_amounts_without_differences_stay_alike():
         known = np.tile(truth.mean(axis=1, keepdims=True), (1, 4))
         found, _ = with_regressed_effects(d, known, owed, np.zeros(len(d.y)), range(5), [])
         assert found / found[:, :1] == pytest.approx(np.ones((4_000, 4)))
+
+
+def test_what_boosters_say_of_differences_counts_only_where_payments_agree():
+    for seed in range(4):
+        d, owed, truth = amounts(3_000, seed, strength=0.0)
+        noisy = truth * np.exp(np.random.default_rng(seed).normal(scale=0.15, size=truth.shape)) * [1.0, 1.2, 0.9, 1.0]
+        found, _ = with_regressed_effects(d, noisy, owed, np.zeros(len(d.y)), range(5), [])
+        levels = np.median(found / found[:, :1], axis=0)
+        assert np.isclose(found / found[:, :1], levels).all(axis=1).mean() > 0.99  # but for what exceeds any amount seen
+        assert levels == pytest.approx([1.0, 1.2, 0.9, 1.0], rel=0.03)
+        d, owed, truth = amounts(3_000, seed, strength=1.0)
+        kept, regressed = with_regressed_effects(d, truth, owed, np.zeros(len(d.y)), range(5), [])
+        assert regressed is None
+        assert np.corrcoef(np.log(kept / kept[:, :1])[:, 1], np.log(truth / truth[:, :1])[:, 1])[0, 1] > 0.99
 
 
 def test_what_boosters_miss_of_everybodys_amount_is_mended_without_touching_differences():

@@ -14,7 +14,7 @@ __all__ = ["MAX_FEATURES", "EffectBasis", "Interactions"]
 Floats = NDArray[np.float64]
 
 MAX_FEATURES = 40
-MAX_LEVELS = 12
+MAX_LEVELS = 24
 _QUANTILES = np.linspace(0.0, 1.0, 101)
 
 

@@ -34,10 +34,14 @@ Floats = NDArray[np.float64]
 
 STUDENT = {"num_leaves": 63, "learning_rate": 0.1, "min_data_in_leaf": 20}
 STUDENT_TREES = 250
-AMOUNT = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50}
+SINGLY = {"max_cat_to_onehot": 64}  # splits tell one action from the rest, not groups of actions found in few payments
+AMOUNT = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50, **SINGLY}
 SPREAD_ROWS, SPREAD_TREES = 20_000, 60
 BASELINE = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50}
-BESIDE = {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50}
+BESIDE = (  # the first finds what several actions do alike, the second what one does alone
+    {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50},
+    {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50, **SINGLY},
+)
 
 
 @dataclass
@@ -189,38 +193,46 @@ class HurdleLearner(Learner):
         response = Response(d.action, paid, baseline, d.n_actions)
         fitted = cross_fitted_effects(Z, response, d.fold)
         boosted = self._boosted(d, paid, fit)
-        stack = Stack.fit(response, [fitted.out_of_fold, boosted])
+        stack = Stack.fit(response, [fitted.out_of_fold, *boosted])
         fitted = replace(
             fitted,
-            effects=stack.combine([fitted.effects, boosted]),
-            out_of_fold=stack.combine([fitted.out_of_fold, boosted]),
+            effects=stack.combine([fitted.effects, *boosted]),
+            out_of_fold=stack.combine([fitted.out_of_fold, *boosted]),
             evidence_gain=max(fitted.evidence_gain, stack.gain - CLEAR),
-            between=stack.between([fitted.out_of_fold, boosted]),
+            between=stack.between([fitted.out_of_fold, *boosted]),
         )
-        self.diagnostics_ |= dict(zip(("weight_regression", "weight_boosters"), stack.weights.tolist(), strict=True))
-        self.diagnostics_ |= {"gain_of_boosters": stack.gain, "evidence_of_heterogeneity": fitted.evidence_gain}
+        self.diagnostics_ |= {
+            "weight_regression": float(stack.weights[0]),
+            "weight_boosters": float(stack.weights[1:].sum()),
+            "gain_of_boosters": stack.gain,
+            "evidence_of_heterogeneity": fitted.evidence_gain,
+        }
         return baseline, fitted
 
-    def _boosted(self, d: Decisions, paid: Floats, baseline: CrossFit) -> Floats:
+    def _boosted(self, d: Decisions, paid: Floats, baseline: CrossFit) -> list[Floats]:
         """Cross-fit effects on payment by boosters beside the baseline's, for what is no smooth function of the features.
 
         The booster without a fold starts from what the baseline's without that fold says of all rows. Out-of-fold margins would
         not do: those of the rows trained on have seen the fold held out, so that where it happened to pay more, the others seem
         to have paid less than expected.
         """
-        return cross_fit_shared(
-            d.X,
-            d.action,
-            paid,
-            d.fold,
-            n_actions=d.n_actions,
-            categorical=d.categorical,
-            params=self._params(BESIDE) | {"objective": "binary"},
-            trees=self.trees,
-            seed=self.seed,
-            offsets=[predict_rows(b, d.X, raw=True, threads=self.threads, trees=baseline.trees) for b in baseline.without],
-            early_stopping=30,
-        )[0]
+        offsets = [predict_rows(b, d.X, raw=True, threads=self.threads, trees=baseline.trees) for b in baseline.without]
+        return [
+            cross_fit_shared(
+                d.X,
+                d.action,
+                paid,
+                d.fold,
+                n_actions=d.n_actions,
+                categorical=d.categorical,
+                params=self._params(own) | {"objective": "binary"},
+                trees=self.trees,
+                seed=self.seed,
+                offsets=offsets,
+                early_stopping=30,
+            )[0]
+            for own in BESIDE
+        ]
 
     def _amount(self, d: Decisions, baseline: Floats) -> tuple[Floats | None, Floats, FittedEffects | None]:
         """Cross-fitted share of what is owed (or of the typical amount), given payment, what it is a share of, and its regression."""
