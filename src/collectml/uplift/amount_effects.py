@@ -19,7 +19,7 @@ __all__ = ["with_regressed_effects"]
 
 Floats = NDArray[np.float64]
 
-BARELY = 0.5  # boosters that saw only noise gained 0.3 at most in 35 logs, those that saw an offer 1 and more in 8
+BARELY = 0.5  # noise reaches it one time in six (half a chi-square); missing an offer costs more than that
 LEAST = 2 * CLEAR  # a quasi-likelihood is a likelihood only roughly
 
 
