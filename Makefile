@@ -32,10 +32,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup          ## simulate, train, evaluate, assign, report: the whole thing in one go (under 3 minutes)
 	$(BIN)/collectml demo --out data/demo
 
-test: setup lint     ## what CI runs: lint, types, import contract, doctests, tests, coverage (under 12 minutes)
-	OMP_THREAD_LIMIT=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" --cov --cov-report=term $(ARGS)
+test: setup lint     ## what CI runs: lint, types, import contract, doctests, tests (under 12 minutes)
+	OMP_THREAD_LIMIT=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
-test-all: setup lint ## the slow ones too; needs the public data (COLLECTML_DATA)
+test-all: setup lint ## the slow ones too, and coverage; needs the public data (COLLECTML_DATA)
 	OMP_THREAD_LIMIT=1 COLLECTML_REQUIRE_DATA=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 lint: setup          ## ruff, mypy, import-linter, no registry hosts in the constraints

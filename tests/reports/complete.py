@@ -133,4 +133,4 @@ def _drivers(tables: dict[str, pd.DataFrame], facts: dict[str, object]) -> None:
         {"over": ["customers", "customers", "seeds", "seeds"], "action": ["sms", "call"] * 2, "refits": [21, 21, 5, 5]}
     ).assign(mean_pp=[1.0, 4.0, 1.1, 4.1], low=[0.2, 3.0, 1.0, 4.0], high=[1.9, 5.0, 1.2, 4.2])
     tables["flip_rates"] = pd.DataFrame({"lead_from": [0.0, 0.1], "accounts": [150, 150], "flip_rate": [0.4, 0.05]})
-    facts["refits"] = {"refits": 20, "first_reason_flips": 0.22}
+    facts["refits"] = {"refits": 20, "first_reason_flips": 0.22, "boosters_share": 0.31}

@@ -291,6 +291,15 @@ def test_each_slice_and_group_shows_its_size_and_interval(payload):
         assert all(r[low] <= r[high] for r in table), caption
 
 
+def test_what_refits_leave_out_is_said(complete, payload):
+    def said(of):
+        return [p["values"]["x"] for p in section(of, "robustness")["paragraphs"] if "boosters" in p["form"]]
+
+    assert said(payload) == [0.31]
+    complete.model.evidence.facts["refits"] = {"refits": 20, "first_reason_flips": 0.22, "boosters_share": 0.0}
+    assert said(complete.payload()) == []
+
+
 def test_the_champion_s_plan_is_held_against_this_one(complete, payload):
     table = next(t for t in section(payload, "method")["tables"] if t["caption"].startswith("From the champion"))
     moved = np.array([[r[a] for a in ("no_action", "sms", "call")] for r in table["rows"]])

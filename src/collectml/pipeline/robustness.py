@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import lightgbm as lgb
 import numpy as np
@@ -111,9 +112,16 @@ def refit_evidence(
         "accounts": len(shown),
         "decisions_each": min(ROWS, len(X)),
         "first_reason_flips": float(flipped.mean()),
+        "boosters_share": _boosters_share(learner.diagnostics_),
     }
     tables = {"flip_rates": flip_rates(leads[0], flipped), "refit_drivers": drivers}
     return {**tables, "refit_effects": _ranges(effects, model.actions_)}, facts
+
+
+def _boosters_share(diagnostics: Mapping[str, object]) -> float:
+    """How much of the weight of effects lies with boosters, which refits do not learn again."""
+    boosters, regression = (float(cast("float", diagnostics.get(f"weight_{k}", 0.0))) for k in ("boosters", "regression"))
+    return boosters / (boosters + regression) if boosters > 0 else 0.0
 
 
 def out_of_time(

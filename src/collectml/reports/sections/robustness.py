@@ -39,6 +39,14 @@ def build(model: ModelLike, assignment: Assignment, inputs: Inputs) -> Section:
                 x=refits.get("first_reason_flips"),
             )
         )
+        if refits.get("boosters_share"):
+            paragraphs.append(
+                say(
+                    "Effects rest on a regression and, with {x:.0%} of the weight, on boosters. It is the regression that was learnt "
+                    "again: what chance does to the boosters is not in these figures.",
+                    x=refits["boosters_share"],
+                )
+            )
         tables.append(
             table_of(
                 "How often refits change the first reason, by its lead",
