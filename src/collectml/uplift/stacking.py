@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 LEVEL_SD = 0.5
 LARGEST = 1.5
-CLEAR = 5.0  # boosters gained 3.9 at most in 60 logs without differences (experiments/bench_evidence.py --whole 60)
+CLEAR = 5.0  # boosters gained as much in one of 60 logs without differences (experiments/bench_evidence.py --whole 60)
 
 
 @dataclass(frozen=True)
