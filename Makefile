@@ -70,7 +70,7 @@ bench-peers: setup   ## an environment each for the libraries our learners are h
 	  test -x data/peers/$$peer/bin/python || { $(PYTHON) -m venv data/peers/$$peer && data/peers/$$peer/bin/python -m pip install -q $$peer lightgbm pyarrow; }; \
 	done
 	data/peers/metalearners/bin/python -m pip install -q polars "scikit-learn<1.7"  # metalearners 0.13 asks classes for what scikit-learn 1.7 took away
-	$(PY) experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy few_payers twenty_actions --seeds 1 2 3 \
+	$(PY) experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy few_payers twenty_actions conditions --seeds 1 2 3 \
 	  --econml data/peers/econml/bin/python --causalml data/peers/causalml/bin/python --metalearners data/peers/metalearners/bin/python
 	$(PY) experiments/bench_metalearners.py --metalearners data/peers/metalearners/bin/python
 

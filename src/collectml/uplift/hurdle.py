@@ -193,13 +193,14 @@ class HurdleLearner(Learner):
         response = Response(d.action, paid, baseline, d.n_actions)
         fitted = cross_fitted_effects(Z, response, d.fold)
         boosted = self._boosted(d, paid, fit)
-        stack = Stack.fit(response, [fitted.out_of_fold, *boosted])
+        models = [fitted.out_of_fold, *boosted]
+        stack = Stack.fit(response, models)
         fitted = replace(
             fitted,
             effects=stack.combine([fitted.effects, *boosted]),
-            out_of_fold=stack.combine([fitted.out_of_fold, *boosted]),
+            out_of_fold=stack.combine(models),
             evidence_gain=max(fitted.evidence_gain, stack.gain - CLEAR),
-            between=stack.between([fitted.out_of_fold, *boosted]),
+            between=stack.between(models),
         )
         self.diagnostics_ |= {
             "weight_regression": float(stack.weights[0]),
