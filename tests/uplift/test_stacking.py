@@ -255,3 +255,37 @@ def test_nobody_paid():
     d, owed, truth = amounts(300, 0, strength=0.0)
     nobody = Decisions(d.X, d.names, [], d.action, 4, 0 * d.y, np.zeros(300, dtype=bool), False, d.fold)
     assert with_regressed_effects(nobody, truth, owed, np.zeros(300), range(5), [])[0] is truth
+
+
+def boosted_kinds(seed, effects):
+    """How close both kinds of boosters come to twelve actions' effects; `effects` maps features and actions' numbers to log-odds."""
+    rng = np.random.default_rng(seed)
+    n, actions = 8_000, 12
+    X, action, rows = rng.normal(size=(n, 5)), rng.integers(actions, size=n), np.arange(n)
+    truth = effects(X, np.arange(actions))
+    y = (rng.random(n) < expit(-0.5 + 0.8 * X[:, 0] + truth[rows, action])).astype(float)
+    fold = (rows % 3).astype(np.int8)
+    d = Decisions(X, [f"x{i}" for i in range(5)], [], action, actions, y, y > 0, True, fold)
+    fit = cross_fit_margin(
+        X, y, fold, BoostingPlan({"objective": "binary", "num_leaves": 15, "learning_rate": 0.05}, 100, 30, 0)
+    )
+
+    def own(effect):
+        return (effect - effect.mean(axis=1, keepdims=True) - effect.mean(axis=0)).ravel()
+
+    return [float(np.corrcoef(own(b), own(truth))[0, 1]) for b in HurdleLearner(200, {}, 0, 1)._boosted(d, y, fit)]
+
+
+def test_one_kind_of_boosters_finds_what_actions_do_alike_the_other_what_one_does_alone():
+    def alone(X, k):
+        way = np.random.default_rng(9).choice([-1.0, 1.0], size=len(k))
+        return way * np.sign(X[:, 1 + k % 4] - (k - 6) / 30)
+
+    def alike(X, k):
+        return 0.5 * np.where(k % 2, 1.0, -1.0) * np.sign(X[:, [1]])
+
+    for seed in range(2):
+        groups, single = boosted_kinds(seed, alone)
+        assert single > groups + 0.01
+        groups, single = boosted_kinds(seed, alike)
+        assert groups > single + 0.01
