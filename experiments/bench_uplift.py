@@ -7,7 +7,8 @@ the same confounded log and ranks 20,000 fresh accounts by predicted outcome; a 
 first. Captured: of what the oracle gains over the best single action. "Allowed" is the same for boosters trained on the truth itself.
 A peer that takes longer than --time-limit is cut off and printed as such. Peers get dummies for categories and medians for what is
 missing, as they cannot take them; EconML's forest gets 200 trees. Two threads; seconds are of fitting.
-With --out NAME every run becomes a row of NAME.csv, and NAME.svg shows them: a mark a seed, the mean as a line.
+With --out NAME every run becomes a row of NAME.csv, and NAME.svg shows them: a mark a seed, the mean as a line. Runs that NAME.csv
+holds already are not run again, so that a long comparison can be continued.
 """
 
 from __future__ import annotations
@@ -151,8 +152,14 @@ def ask_peer(
     return pd.read_parquet(folder / "out.parquet"), float(done.stdout.split()[-1])
 
 
-def measure(world: str, n: int, seed: int, pythons: dict[str, str], limit: float, ours: list[str]) -> pd.DataFrame:
-    """Return one row a learner."""
+def measure(
+    world: str, n: int, seed: int, pythons: dict[str, str], limit: float, ours: list[str], done: set[str]
+) -> pd.DataFrame:
+    """Return one row a learner that is not done."""
+    ours = [learner for learner in ours if f"collectml {learner}" not in done]
+    theirs = [(peer, learner) for peer in pythons for learner in PEERS[peer] if f"{peer} {learner}" not in done]
+    if not ours and not theirs:
+        return pd.DataFrame()
     log, truth = WORLDS[world](n, seed)
     fresh, fresh_truth = WORLDS[world](FRESH, seed + 100)
     most = captured(allowed(log, truth, fresh, seed=seed), fresh_truth) if world != "no_effect" else float("nan")
@@ -160,7 +167,14 @@ def measure(world: str, n: int, seed: int, pythons: dict[str, str], limit: float
     rows: list[dict[str, object]] = []
 
     def note(who: str, predicted: pd.DataFrame | None, seconds: float) -> None:
-        row: dict[str, object] = {"world": world, "seed": seed, "learner": who, "fit seconds": seconds, "allowed": most}
+        row: dict[str, object] = {
+            "world": world,
+            "rows": n,
+            "seed": seed,
+            "learner": who,
+            "fit seconds": seconds,
+            "allowed": most,
+        }
         if predicted is not None:
             effect = predicted.sub(predicted[fresh_truth.columns[0]], axis="index")[fresh_truth.columns]
             error = float(np.sqrt(np.mean((effect.to_numpy() - true_effect.to_numpy())[:, 1:] ** 2)))
@@ -181,10 +195,9 @@ def measure(world: str, n: int, seed: int, pythons: dict[str, str], limit: float
         y = log.recovered.to_numpy(dtype=float)
         X.assign(y_=y, action_=codes, p_=log.logging_propensity.to_numpy()).to_parquet(Path(folder) / "train.parquet")
         X_fresh.reset_index(drop=True).to_parquet(Path(folder) / "fresh.parquet")
-        for peer, python in pythons.items():
-            for learner in PEERS[peer]:
-                found, seconds = ask_peer(python, peer, learner, Path(folder), limit)
-                note(f"{peer} {learner}", None if found is None else found.set_axis(truth.columns, axis="columns"), seconds)
+        for peer, learner in theirs:
+            found, seconds = ask_peer(pythons[peer], peer, learner, Path(folder), limit)
+            note(f"{peer} {learner}", None if found is None else found.set_axis(truth.columns, axis="columns"), seconds)
     return pd.DataFrame(rows)
 
 
@@ -221,7 +234,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=["card", "heavy"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--ours", nargs="+", choices=OURS, default=OURS)
+    parser.add_argument("--ours", nargs="*", choices=OURS, default=OURS)
     parser.add_argument("--econml", metavar="PYTHON")
     parser.add_argument("--causalml", metavar="PYTHON")
     parser.add_argument("--metalearners", metavar="PYTHON")
@@ -229,17 +242,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="NAME", help="write NAME.csv and NAME.svg")
     asked = parser.parse_args()
     pythons = {peer: given for peer in PEERS if (given := getattr(asked, peer))}
-    frames = []
+    kept = asked.out.with_suffix(".csv") if asked.out else None
+    table = pd.read_csv(kept) if kept and kept.exists() else pd.DataFrame(columns=["world", "rows", "seed", "learner"])
     for world in asked.worlds:
         for seed in asked.seeds:
             print(f"{world}, seed {seed}, {asked.rows:,} decisions", flush=True)
-            frames.append(measure(world, asked.rows, seed, pythons, asked.time_limit, asked.ours))
-            if asked.out:  # what is done is not lost with the last world
-                table = pd.concat(frames)
-                table.to_csv(asked.out.with_suffix(".csv"), index=False, float_format="%.4f")
-                draw(table, asked.out.with_suffix(".svg"))
-    table = pd.concat(frames)
-    mean = table.groupby(["world", "learner"], sort=False)[["captured", "allowed", "effect RMSE", "fit seconds"]].mean()
+            here = table[(table["world"] == world) & (table["rows"] == asked.rows) & (table["seed"] == seed)]
+            found = measure(world, asked.rows, seed, pythons, asked.time_limit, asked.ours, set(here["learner"]))
+            table = pd.concat([table, found], ignore_index=True)
+            if kept:  # what is done is not lost with the last world
+                table.to_csv(kept, index=False, float_format="%.4f")
+                draw(table[table["rows"] == asked.rows], kept.with_suffix(".svg"))
+    mean = table.groupby(["rows", "world", "learner"], sort=False)[
+        ["captured", "allowed", "effect RMSE", "fit seconds"]
+    ].mean()
     print(mean.to_string(float_format="{:.3f}".format))
 
 

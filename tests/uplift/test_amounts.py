@@ -98,3 +98,7 @@ def test_levels_are_set_for_those_alike_together(taught):
     assert ratio[0] == ratio[1] == ratio[2]
     assert ratio[3] < 0.85
     assert all(0.01 < e < 0.05 for e in errors)
+    apart = calibrate_levels(shy, action, share, paid, X[:, 2], np.arange(4))[1]
+    assert apart[0] == errors[0]
+    assert apart[1] == pytest.approx(np.hypot(errors[1], errors[0]), rel=0.02)  # both sides of a difference are unsure
+    assert errors[3] == pytest.approx(apart[3])

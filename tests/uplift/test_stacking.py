@@ -87,6 +87,48 @@ def test_models_that_differ_are_less_sure():
     assert Stack(even, np.zeros(3), np.array([1.0, 0.0]), np.zeros(2), 0.0).between([one, two]).max() == 0
 
 
+def test_what_says_nothing_of_differences_weighs_nothing_but_is_a_reason_to_doubt():
+    X, response, _ = outcomes(20_000, 0, crossed)
+    silent = np.full((20_000, 3), 0.1) + 0.4 * X[:, [3]]  # of the account, whatever the action
+    stack = Stack.fit(response, [silent, 0.8 * crossed(X)])
+    assert stack.gain > 100
+    assert stack.weights[0] < 1e-6
+    contrast = crossed(X) - crossed(X)[:, :1]
+    contrast = contrast - contrast.mean(axis=0)
+    share = stack.weights[1] / (stack.weights[1] + 0.5)
+    assert stack.between([silent, crossed(X)]) == pytest.approx(share * (1 - share) * contrast**2, abs=1e-9)
+
+
+def test_without_evidence_nobodys_effect_is_another_in_another_fold():
+    X, response, _ = outcomes(4_000, 0, lambda X: np.zeros((len(X), 3)) + np.array([0.0, 0.3, 0.1]))
+    fitted = cross_fitted_effects(np.column_stack([np.ones(4_000), X]), response, (np.arange(4_000) % 4).astype(np.int8))
+    assert fitted.evidence_gain <= 0
+    for said in (fitted.effects, fitted.out_of_fold):
+        assert np.ptp(said - said[:, :1], axis=0).max() < 1e-9
+        assert (said - said[:, :1]).mean(axis=0) == pytest.approx([0.0, 0.3, 0.1], abs=0.25)
+
+
+def test_an_action_whose_effect_differs_more_is_shrunk_less():
+    def effects(X):
+        by_sms, by_call = 0.05 * X[:, 1:4].sum(axis=1), 0.5 * X[:, 1:4].sum(axis=1)
+        return np.column_stack([np.zeros(len(X)), by_sms, by_call])
+
+    inside, ratios = [], []
+    for seed in range(5):
+        X, response, truth = outcomes(6_000, seed, effects)
+        Z = np.column_stack([np.ones(6_000), X])
+        fitted = cross_fitted_effects(Z, response, (np.arange(6_000) % 4).astype(np.int8))
+        strength = fitted.own.scales_[:, 1:].max(axis=1)
+        ratios.append(strength[2] / strength[1])
+        deviation = truth - response.offset[:, None]
+        error = standard_errors(fitted, np.arange(6_000))
+        wrong = fitted.effects - fitted.effects[:, :1] - (deviation - deviation[:, :1])
+        inside.append((np.abs(wrong) <= 1.96 * error)[:, 1:].mean(axis=0))
+    assert min(ratios) > 1.3
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.05)
+    assert np.mean(inside, axis=0).min() > 0.88  # with one scale for both actions less for the call
+
+
 def test_the_poisson_regression_is_scikit_learns_where_nothing_is_shrunk():
     rng = np.random.default_rng(0)
     n = 4_000
@@ -97,7 +139,7 @@ def test_the_poisson_regression_is_scikit_learns_where_nothing_is_shrunk():
     y, offset = rng.gamma(2.0, np.exp(truth) / 2.0), 0.3 * Z[:, 1]
     response = Response(action, y, offset, 2, family=POISSON, weight=weight)
     curvature = curvatures(Z, response, np.zeros(n, dtype=np.int8))[0]
-    found = EffectRegression(2).fit(Z, response, curvature, np.full(3, 1e3)).weights_
+    found = EffectRegression(2).fit(Z, response, curvature, np.full((2, 3), 1e3)).weights_
     for a in range(2):
         i = action == a
         oracle = PoissonRegressor(alpha=0.0, tol=1e-10, max_iter=1000).fit(Z[i, 1:], y[i], sample_weight=weight[i])

@@ -20,30 +20,46 @@ SMALLEST = 1e-4
 UPDATES = 20
 MAIN_SD = 0.5
 INTERACTING = 12
+PRIOR_FUNCTIONS = 4
 
 
 @dataclass
 class EffectRegression:
     """Penalised regression of an outcome on action-specific functions, beside a given baseline.
 
-    For action a the margin (log-odds of payment, log of an amount) is ``offset(x) + z(x) . w_a`` with ``w_aj ~ N(0, s_j^2)``.
-    How far function j matters, ``s_j``,
-    is one number for all actions, learnt from all of them: a feature that moves no action's effect is shrunk away for each,
-    one that moves some is believed to move the others too, as far as the data do not say otherwise. The constants, the
-    actions' main effects, are barely shrunk. Whether effects differ between accounts at all is asked twice: with one scale for
-    all functions, whose log evidence over none must be strong (3), which finds what is spread over many features; and with a
-    scale for each, whose evidence must outweigh their number, which finds what hangs on few. Where neither says so, effects
-    are the main effects.
+    For action a the margin (log-odds of payment, log of an amount) is ``offset(x) + z(x) . w_a`` with
+    ``w_aj ~ N(0, (s_j v_a)^2)``. How far function j matters, ``s_j``, is one number for all actions, learnt from all of them: a
+    feature that moves no action's effect is shrunk away for each, one that moves some is believed to move the others too, as far
+    as the data do not say otherwise. How much action a's effect differs between accounts at all, ``v_a``, is likewise one number
+    for all functions: a call's does more than a letter's. The constants, the actions' main effects, are barely shrunk.
+
+    Whether effects differ between accounts at all is asked twice: with one scale for all functions, whose log evidence over none
+    must be strong (3), which finds what is spread over many features; and with scales and strengths, whose evidence must outweigh
+    their number, which finds what hangs on few. Where neither says so, effects are the main effects.
 
     Parameters
     ----------
     n_actions : int
         Number of actions.
 
+    Attributes
+    ----------
+    scales_ : ndarray, shape (A, P)
+        Prior standard deviation of each action's coefficients.
+    weights_ : ndarray, shape (A, P)
+        Coefficients: the posterior mode.
+    covariance_ : ndarray, shape (A, P, P)
+        Their posterior covariance (Laplace's approximation).
+    evidence_gain_ : float
+        Log evidence for effects that differ between accounts, less what it must outweigh.
+    each_gain_ : float
+        The same of a scale for each function alone.
+
     References
     ----------
     MacKay (1992), Bayesian interpolation, Neural Computation 4, and Tipping (2001), Sparse Bayesian learning and the relevance
-    vector machine, JMLR 1 (automatic relevance determination; evidence by Laplace's approximation); Kass & Raftery (1995), Bayes
+    vector machine, JMLR 1 (automatic relevance determination; evidence by Laplace's approximation); Meng & Rubin (1993), Maximum
+    likelihood estimation via the ECM algorithm, Biometrika 80 (scales and strengths in turns); Kass & Raftery (1995), Bayes
     factors, JASA 90 (what strong evidence is); Hansen (2008), The prognostic analogue of the propensity score, Biometrika 95
     (the baseline as a covariate).
     """
@@ -68,7 +84,7 @@ class EffectRegression:
             Outcomes beside the baseline.
         curvature : ndarray, shape (A, P, P)
             From :func:`curvatures`, summed over the folds in use.
-        scales : ndarray, shape (P,), optional
+        scales : ndarray, shape (A, P), optional
             Scales found on other rows, to be used as they are.
         held : ndarray of bool, shape (n,), optional
             Rows kept out.
@@ -85,33 +101,38 @@ class EffectRegression:
             self.scales_ = scales
             self.weights_, _, _ = self._mode(parts, curvature, scales, np.zeros((self.n_actions, P)), steps=12)
             return self._with_covariance(curvature)
-        flat = np.full(P, SMALLEST)
-        flat[0] = MAIN_SD
+        flat = self._scales(np.full(P, SMALLEST))
         homogeneous, _, least = self._mode(parts, curvature, flat, np.zeros((self.n_actions, P)), steps=6)
         weights, scales, spread = homogeneous, flat, -np.inf
         for scale in COMMON_SCALES:
-            alike = np.where(np.arange(P) == 0, MAIN_SD, scale)
+            alike = self._scales(np.full(P, scale))
             found, _, evidence = self._mode(parts, curvature, alike, weights, steps=2)
             if evidence <= spread:
                 break
             weights, scales, spread = found, alike, evidence
+        strength = np.ones(self.n_actions)
         for _ in range(UPDATES):
             weights, variance, evidence = self._mode(parts, curvature, scales, weights, steps=1)
-            # expectation-maximisation: the scale that the posterior itself would suggest
-            updated = np.sqrt(np.clip(np.mean(weights**2 + variance, axis=0), SMALLEST**2, 1.0))
-            updated[0] = MAIN_SD
-            scales = updated
+            by_function, strength = _suggested(weights**2 + variance, strength)
+            scales = self._scales(by_function, strength)
         weights, _, evidence = self._mode(parts, curvature, scales, weights, steps=3)
-        self.each_gain_ = evidence - float((scales[1:] > 10 * SMALLEST).sum()) - least
+        matter = int((by_function[1:] > 10 * SMALLEST).sum())
+        self.each_gain_ = evidence - (matter + self.n_actions - 1 if matter else 0) - least
         self.evidence_gain_ = max(spread - STRONG - least, self.each_gain_)
         if self.evidence_gain_ > 0:
             self.scales_, self.weights_ = scales, weights
         else:
             self.scales_, self.weights_ = flat, homogeneous
+            self.weights_[:, 1:] = 0.0
         return self._with_covariance(curvature)
 
+    def _scales(self, by_function: Floats, strength: Floats | float = 1.0) -> Floats:
+        scales = np.maximum(np.outer(np.broadcast_to(strength, self.n_actions), by_function), SMALLEST)
+        scales[:, 0] = MAIN_SD
+        return scales
+
     def _with_covariance(self, curvature: Floats) -> EffectRegression:
-        self.covariance_ = np.linalg.inv(curvature + np.diag(1.0 / self.scales_**2))
+        self.covariance_ = np.linalg.inv(curvature + _diagonals(1.0 / self.scales_**2))
         return self
 
     def _mode(
@@ -121,9 +142,9 @@ class EffectRegression:
 
         Effects are small beside the baseline, so its curvature serves every step; steps are halved where they overshoot.
         """
-        precision = 1.0 / scales**2
         weights, variance, evidence = weights.copy(), np.empty_like(weights), 0.0
         for a, (Z, response) in enumerate(parts):
+            precision = 1.0 / scales[a] ** 2
             covariance = np.linalg.inv(curvature[a] + np.diag(precision))
             variance[a] = np.diag(covariance)
             loss, downhill = _loss(weights[a], Z, response, precision)
@@ -166,6 +187,24 @@ class EffectRegression:
         ndarray, shape (n, A)
         """
         return np.stack([np.einsum("np,np->n", Z @ c, Z) for c in self.covariance_], axis=1)
+
+
+def _suggested(square: Floats, strength: Floats) -> tuple[Floats, Floats]:
+    """Give the scales of functions and the strengths of actions that the posterior itself would suggest (a step of ECM).
+
+    Strengths are held to 1 as by PRIOR_FUNCTIONS functions that matter alike for all actions.
+    """
+    by_function = np.sqrt(np.clip(np.mean(square / strength[:, None] ** 2, axis=0), SMALLEST**2, 1.0))
+    used = np.flatnonzero(by_function[1:] > 10 * SMALLEST) + 1
+    relative = np.sum(square[:, used] / by_function[used] ** 2, axis=1)
+    strength = np.sqrt((relative + PRIOR_FUNCTIONS) / (len(used) + PRIOR_FUNCTIONS))
+    return by_function, strength / np.sqrt(np.mean(strength**2))
+
+
+def _diagonals(values: Floats) -> Floats:
+    out = np.zeros((*values.shape, values.shape[1]))
+    out[:, np.arange(values.shape[1]), np.arange(values.shape[1])] = values
+    return out
 
 
 def _loss(weights: Floats, Z: Floats, response: Response, precision: Floats) -> tuple[float, Floats]:
@@ -255,12 +294,14 @@ def cross_fitted_effects(Z: Floats, response: Response, fold: NDArray[np.int8]) 
     own, own_oof = _cross_fit(Z, beside, fold)
     gain, functions = own.evidence_gain_, Z
     if gain > 0:
-        strongest = np.argsort(-own.scales_[1:], kind="stable")[:INTERACTING] + 1
+        strongest = np.argsort(-own.scales_.mean(axis=0)[1:], kind="stable")[:INTERACTING] + 1
         wider = Interactions([int(j) for j in np.sort(strongest)]).fit_transform(Z)
         richer, richer_oof = _cross_fit(wider, beside, fold)
         better = beside.log_likelihood(richer_oof) > beside.log_likelihood(own_oof)
         if richer.each_gain_ > 0 and better:
             own, own_oof, functions = richer, richer_oof, wider
+    if gain <= 0:  # everybody's effect is the action's own: what folds differ by is no difference between accounts
+        own_oof = np.broadcast_to(own_oof.mean(axis=0), own_oof.shape)
     alone = np.broadcast_to(0.0, own_oof.shape)
     return FittedEffects(common + own.effects(functions), mended_oof + own_oof, gain, own, functions, alone)
 

@@ -113,7 +113,8 @@ def calibrate_levels(
     -------
     share : ndarray, shape (n, A)
     errors : list of float, length A
-        Relative standard error of each action's level, had it been set by the action's own rows alone.
+        Relative standard error of each action's level, had it been set by the action's own rows alone; with that of the first
+        action, the control, where the two have levels of their own, as an effect is a difference.
 
     References
     ----------
@@ -140,7 +141,7 @@ def calibrate_levels(
         rows = paid & (action == a)
         if rows.sum() >= FEWEST_PAID:
             errors[a] = float(np.sqrt(level(rows)[1]))
-    return out, errors
+    return out, [e if code[a] == code[0] else float(np.hypot(e, errors[0])) for a, e in enumerate(errors)]
 
 
 def _variance(missed: Floats, told: Floats) -> float:

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 LEVEL_SD = 0.5
 LARGEST = 1.5
+SILENT = 1e-9
+DOUBT = 0.5  # without it, intervals of effects that only boosters find, and find in part, hold far less than they say
 CLEAR = 5.0  # boosters gained as much in one of 60 logs without differences (experiments/bench_evidence.py --whole 60)
 
 
@@ -37,7 +39,8 @@ class Stack:
         What is added to each action's mean effect; 0 where the first model's effects stay as they are.
     weights : ndarray, shape (K,)
         Of each model's effects beyond the account's and the action's mean, in [0, 1.5], as models that were stopped early or
-        shrunk say too little; 1 for the first and 0 for the others where these bring nothing.
+        shrunk say too little; 1 for the first and 0 for the others where these bring nothing, 0 for a model without differences
+        between accounts beside others that have some.
     common : ndarray, shape (K,)
         Of each model's mean over actions, likewise.
     gain : float
@@ -116,13 +119,17 @@ class Stack:
         Returns
         -------
         ndarray, shape (n, A)
-            0 where one model speaks alone.
+            0 where one model speaks alone. Where others are let in, the first counts half at least: what it says, though it be
+            that nothing differs, was credible until they came, and they err together.
 
         References
         ----------
         Hoeting, Madigan, Raftery & Volinsky (1999), Bayesian model averaging, Statistical Science 14 (the variance between models).
         """
-        share = self.weights / max(float(self.weights.sum()), 1e-12)
+        weights = self.weights.copy()
+        if weights[1:].any():
+            weights[0] = max(weights[0], DOUBT)
+        share = weights / weights.sum()
         against = [m - m[:, :1] for m in models]  # what is common to all actions cancels
         effects = [e - e.mean(axis=0) for e in against]
         mean = np.sum([w * e for w, e in zip(share, effects, strict=True)], axis=0)
@@ -148,7 +155,8 @@ def _fit(response: Response, parts: Sequence[Floats], *, levels: bool) -> tuple[
         by_weight = np.array([float(uphill @ p) for p in parts])
         return 0.5 * precision * float(level @ level) - total, -np.concatenate([by_level, by_weight])
 
-    start = np.concatenate([np.zeros(n_actions), np.full(len(parts), 0.5)])
+    speaks = [bool(np.any(np.abs(p) > SILENT)) for p in parts]  # the weight of what says nothing would stay where it starts
+    start = np.concatenate([np.zeros(n_actions), np.where(speaks, 0.5, 0.0)])
     furthest = 2.0 if levels else 0.0
     bounds = [(-furthest, furthest)] * n_actions + [(0.0, LARGEST)] * len(parts)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)

@@ -62,7 +62,7 @@ def misfit(fitted: FittedEffects, baseline: Floats, action: NDArray[np.intp], pa
     float
         1 where nothing speaks against the posterior, at most 3; standard errors are multiplied by it.
     """
-    along = np.argsort(-fitted.own.scales_[1:], kind="stable")[:STRONGEST] + 1
+    along = np.argsort(-fitted.own.scales_.mean(axis=0)[1:], kind="stable")[:STRONGEST] + 1
     ratios = [_excess(fitted, baseline, action, paid, None)]
     ratios += [_excess(fitted, baseline, action, paid, fitted.functions[:, j]) for j in along]
     return float(np.clip(np.sqrt(max(ratios)), 1.0, 3.0))
