@@ -241,3 +241,26 @@ def test_a_student_follows_its_teacher():
     params = {"num_leaves": 31, "learning_rate": 0.1, "min_data_in_leaf": 20}
     student = predict_actions(distil(X, teacher, categorical=[], params=params, trees=200, seed=0), X, 3)
     assert np.mean((student - teacher) ** 2) < 0.02 * teacher.var()
+
+
+@pytest.mark.parametrize("n_actions", [2, 3, 4])
+def test_a_student_follows_deviations_that_add_up_to_nothing(n_actions):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 3))
+    teacher = np.column_stack([a * 0.1 + (a + 1) * 0.1 * X[:, 0] * (X[:, 1] > 0) for a in range(n_actions)])
+    teacher -= teacher.mean(axis=1, keepdims=True)  # no feature gains anything at the root of a tree
+    params = {"num_leaves": 63, "learning_rate": 0.1, "min_data_in_leaf": 20}
+    student = predict_actions(distil(X, teacher, categorical=[], params=params, trees=250, seed=0), X, n_actions)
+    assert np.mean((student - teacher) ** 2) < 0.1 * np.mean((teacher - teacher.mean(axis=0)) ** 2)
+
+
+@pytest.mark.parametrize("learner", ["hurdle", "ensemble"])
+def test_two_actions_that_change_amounts_differently_from_account_to_account(learner):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2_000, 4))
+    treated = rng.integers(2, size=2_000)
+    effect = 3.0 + 2.0 * X[:, 0] + 1.5 * (X[:, 1] > 0)
+    y = 10.0 + X[:, 2] + treated * effect + rng.normal(scale=0.5, size=2_000)  # everybody pays something
+    model = UpliftModel(learner, control="none", random_state=0).fit(X, y, action=np.where(treated, "call", "none"))
+    assert np.corrcoef(model.predict_effect(X)["call"], effect)[0, 1] > 0.9
+    assert model.diagnostics_["amount_effect_r2"] > 0.8

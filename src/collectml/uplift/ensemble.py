@@ -37,8 +37,9 @@ class EnsembleLearner(Learner):
     hurdle's. Weights, at least 0 and at most 1 in all, minimise the squared distance to doubly robust scores of the
     training rows, from predictions that have not seen them, rows weighted by the inverse square of the expected amount so that
     a few large accounts do not decide. They are drawn towards the hurdle alone as by a prior of 2,000 rows, which matters where
-    the log says little. The mixture is then taught to one booster that all actions share; ``diagnostics_`` gives the weights
-    and the share of the gain that teaching lost.
+    the log says little; of fewer rows by the share that paid, as where everybody has an outcome nothing speaks for a hurdle. The
+    mixture is then taught to one booster that all actions share; ``diagnostics_`` gives the weights and the share of the gain
+    that teaching lost.
 
     References
     ----------
@@ -72,7 +73,7 @@ class EnsembleLearner(Learner):
         means = scores.mean(axis=0)
         everyone = level / level.mean() * (means - means.mean())
         deviations = [o - o.mean(axis=1, keepdims=True) for o in outcomes] + [everyone]
-        weight = _weights(scores - scores.mean(axis=1, keepdims=True), deviations, level)
+        weight = _weights(scores - scores.mean(axis=1, keepdims=True), deviations, level, 1.0 - float(d.paid.mean()))
         mixed = np.sum([w * v for w, v in zip(weight, deviations, strict=True)], axis=0)
         self.boosters_ |= self.hurdle_.boosters_
         self.hurdle_.boosters_ = self.boosters_
@@ -106,11 +107,11 @@ class EnsembleLearner(Learner):
         return lost / gain if gain > 0 else 0.0
 
 
-def _weights(target: Floats, deviations: list[Floats], level: Floats) -> Floats:
+def _weights(target: Floats, deviations: list[Floats], level: Floats, unpaid: float) -> Floats:
     """Weights of at least 0, at most 1 in all, drawn towards the first member."""
     columns = np.stack([(v / level).ravel() for v in deviations], axis=1)
     gram, pull = columns.T @ columns, columns.T @ (target / level).ravel()
-    prior = PRIOR_ROWS * np.mean(np.diag(gram)) / len(level)
+    prior = unpaid * PRIOR_ROWS * np.mean(np.diag(gram)) / len(level)
     first = np.zeros(len(deviations))
     first[0] = 1.0
     gram = gram + prior * np.eye(len(first))

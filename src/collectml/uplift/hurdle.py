@@ -36,7 +36,7 @@ STUDENT = {"num_leaves": 63, "learning_rate": 0.1, "min_data_in_leaf": 20}
 STUDENT_TREES = 250
 SINGLY = {"max_cat_to_onehot": 64}  # splits tell one action from the rest, not groups of actions found in few payments
 AMOUNT = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50, **SINGLY}
-SPREAD_ROWS, SPREAD_TREES = 20_000, 60
+SAMPLED_ROWS, SPREAD_TREES = 20_000, 60
 BASELINE = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50}
 BESIDE = (  # the first finds what several actions do alike, the second what one does alone
     {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50},
@@ -101,6 +101,10 @@ class HurdleLearner(Learner):
                 seed=self.seed,
             )
             self.boosters_["amount_effect"] = self._student(d, log_share - typical)
+            rows = self._sampled(len(d.y))
+            followed = predict_actions(self.boosters_["amount_effect"], d.X[rows], d.n_actions, threads=self.threads)
+            taught = (log_share - typical)[rows]
+            self.diagnostics_["amount_effect_r2"] = _followed(taught, followed, taught.mean(axis=0))
             if regressed is not None:
                 self._teach_spread("amount", d, log_share, regressed, 1.0)
         self._measure_loss(d, baseline, effects)
@@ -160,7 +164,7 @@ class HurdleLearner(Learner):
 
     def _teach_spread(self, part: str, d: Decisions, taught: Floats, fitted: FittedEffects, factor: float) -> None:
         """Teach a small booster how sure each effect on a part's margin is."""
-        rows = np.sort(np.random.default_rng(self.seed).permutation(len(d.y))[:SPREAD_ROWS])
+        rows = self._sampled(len(d.y))
         taught = taught[rows] - taught[rows, :1]
         followed = predict_actions(self.boosters_[f"{part}_effect"], d.X[rows], d.n_actions, threads=self.threads)
         # what the student gets wrong of its teacher is an error like any other
@@ -177,6 +181,9 @@ class HurdleLearner(Learner):
 
     def _params(self, own: Mapping[str, object]) -> dict[str, object]:
         return {**own, "objective": "regression", **self.params, "num_threads": self.threads}
+
+    def _sampled(self, n: int) -> NDArray[np.intp]:
+        return np.sort(np.random.default_rng(self.seed).permutation(n)[:SAMPLED_ROWS])
 
     def _student(self, d: Decisions, target: Floats) -> lgb.Booster:
         return distil(
@@ -263,27 +270,32 @@ class HurdleLearner(Learner):
         return share, owed, regressed
 
     def _measure_loss(self, d: Decisions, baseline: Floats, effects: Floats) -> None:
-        """Say how closely the boosters follow the effects that taught them, on at most 20,000 rows.
+        """Say how closely the boosters follow the effects on payment that taught them, on at most 20,000 rows.
 
         Amounts are the boosters' own on both sides: the cross-fitted ones that taught them differ from fold to fold.
         """
-        rows = np.sort(np.random.default_rng(self.seed).permutation(len(d.y))[:20_000])
+        rows = self._sampled(len(d.y))
         own = self.predict(d.X[rows], d.n_actions) / expit(self.pay_margin(d.X[rows], d.n_actions))
         taught = effects[rows]
         followed = predict_actions(self.boosters_["pay_effect"], d.X[rows], d.n_actions, threads=self.threads)
         taught, followed = taught - taught[:, :1], followed - followed[:, :1]
         # where effects do not differ between accounts, the actions' own differences are all there is to follow
         centre = taught.mean(axis=0) if self.diagnostics_["evidence_of_heterogeneity"] > 0 else 0.0
-        spread = float(np.sum((taught - centre) ** 2))
         value = expit(baseline[rows, None] + effects[rows]) * own
         student = expit(baseline[rows, None] + followed + effects[rows, :1]) * own
         at = np.arange(len(rows))
         gain = float((value.max(axis=1) - value.mean(axis=0).max()).mean())
         lost = float((value.max(axis=1) - value[at, student.argmax(axis=1)]).mean())
         self.diagnostics_ |= {
-            "effect_r2": 1.0 - float(np.sum((followed - taught) ** 2)) / spread if spread > 1e-9 else 1.0,
+            "effect_r2": _followed(taught, followed, centre),
             "value_lost_share_of_gain": lost / gain if gain > 0 else 0.0,
         }
+
+
+def _followed(taught: Floats, followed: Floats, centre: Floats | float) -> float:
+    """Share of what differs from the centre that a student follows; all of it where nothing differs."""
+    spread = float(np.sum((taught - centre) ** 2))
+    return 1.0 - float(np.sum((followed - taught) ** 2)) / spread if spread > 1e-9 else 1.0
 
 
 def effect_columns(baseline: lgb.Booster, categorical: Sequence[int]) -> tuple[list[int], list[int]]:

@@ -17,6 +17,7 @@ __all__ = ["cross_fit_shared", "distil", "predict_actions", "train_shared", "wit
 Floats = NDArray[np.float64]
 
 MAX_STUDENT_ROWS = 1_200_000
+SHOWN_OF_ALL = 0.9
 
 
 def with_action(X: Floats, action: NDArray[np.intp] | int) -> Floats:
@@ -248,6 +249,11 @@ def distil(
     action = (start[:, None] + step[:, None] * np.arange(shown)) % n_actions
     rows = np.repeat(np.arange(n), shown)
     flat = action.ravel()
+    if shown == n_actions:
+        # deviations from a row's mean add up to nothing over its actions, so that no split of a feature gains anything at
+        # the root, and LightGBM does not try a feature again below a node where it gained nothing: the balance is upset
+        kept = rng.random(len(rows)) < SHOWN_OF_ALL
+        rows, flat = rows[kept], flat[kept]
     return train_booster(
         with_action(X[rows], flat),
         teacher[rows, flat],
