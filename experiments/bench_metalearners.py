@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from bench_uplift import ask_peer
+from bench_uplift import ask
 
 from collectml.uplift import UpliftModel
 
@@ -55,7 +55,7 @@ def compare(number: int, python: str, peers: list[str], learners: list[str]) -> 
     """Return one row a learner."""
     world, rows = WORLDS[number], []
 
-    def note(who: str, found: tuple[pd.DataFrame | None, float], reference: float = np.nan) -> None:
+    def note(who: str, found: tuple[pd.DataFrame | None, *tuple[float, ...]], reference: float = np.nan) -> None:
         if found[0] is None:
             return
         rows.append({"world": " ".join(world), "learner": who, "RMSE": error(found[0].to_numpy()[:, 1:], truth), "reference": reference,
@@ -67,9 +67,9 @@ def compare(number: int, python: str, peers: list[str], learners: list[str]) -> 
         train, fresh, truth = (pd.read_parquet(Path(folder) / f"{part}.parquet") for part in ("train", "fresh", "truth"))
         truth = truth.to_numpy()
         for name in peers:
-            linear = ask_peer(python, "metalearners", name, Path(folder), LIMIT, "linear")
+            linear = ask(python, "metalearners", name, Path(folder), LIMIT, "linear")
             note(f"metalearners {name}, linear", linear, REFERENCES[name][number])
-            note(f"metalearners {name}, LightGBM", ask_peer(python, "metalearners", name, Path(folder), LIMIT))
+            note(f"metalearners {name}, LightGBM", ask(python, "metalearners", name, Path(folder), LIMIT))
         for learner in learners:
             if learner != "hurdle" or world[0] == "binary":  # outcomes below zero are no hurdle
                 note(f"collectml {learner}", ours(learner, train, fresh))

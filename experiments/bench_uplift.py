@@ -6,7 +6,8 @@ PYTHON is the interpreter of an environment that holds the peer (`make bench-pee
 the same confounded log and ranks 20,000 fresh accounts by predicted outcome; a policy is worth the true outcome of the action ranked
 first. Captured: of what the oracle gains over the best single action. "Allowed" is the same for boosters trained on the truth itself.
 A peer that takes longer than --time-limit is cut off and printed as such. Peers get dummies for categories and medians for what is
-missing, as they cannot take them; EconML's forest gets 200 trees. Two threads; seconds are of fitting.
+missing, as they cannot take them; EconML's forest gets 200 trees. Two threads and a process each; seconds are of fitting, the peak of
+memory is the process's. Coverage is of 95 % limits of single accounts' effects, averaged, for those of our learners that give them.
 With --out NAME every run becomes a row of NAME.csv, and NAME.svg shows them: a mark a seed, the mean as a line. Runs that NAME.csv
 holds already are not run again, so that a long comparison can be continued.
 """
@@ -15,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +27,16 @@ from scipy.special import expit, softmax
 
 from collectml.data import DecisionLog
 from collectml.simulation import make_portfolio
-from collectml.uplift import UpliftModel
 
 FRESH = 20_000
-PEERS = {
+FIGURES = ["captured", "allowed", "effect RMSE", "coverage", "fit seconds", "peak MiB"]
+LEARNERS = {
+    "collectml": ["hurdle", "ensemble", "s", "t", "x", "dr"],
     "econml": ["SLearner", "TLearner", "XLearner", "DRLearner", "ForestDRLearner"],
     "causalml": ["S", "T", "X", "R"],
     "metalearners": ["S", "T", "X", "R", "DR"],
 }
-OURS = ["hurdle", "ensemble", "s", "t", "x", "dr"]
+OURS, PEERS = LEARNERS["collectml"], list(LEARNERS)[1:]
 
 
 def simulated(world: str, logging: str, n: int, seed: int) -> tuple[DecisionLog, pd.DataFrame]:
@@ -135,69 +137,63 @@ def plain(train: pd.DataFrame, fresh: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
     return both.iloc[: len(train)], both.iloc[len(train) :]
 
 
-def ask_peer(
-    python: str, peer: str, learner: str, folder: Path, limit: float, *more: str
-) -> tuple[pd.DataFrame | None, float]:
-    """Let a peer learn in its own environment; return its predictions and its seconds, or nothing where it was cut off."""
-    script = Path(__file__).parent / "peers" / f"{peer}_learners.py"
+def ask(
+    python: str, library: str, learner: str, folder: Path, limit: float, *more: str
+) -> tuple[pd.DataFrame | None, float, float]:
+    """Let a library learn in its own environment; return predictions, seconds and MiB, or no predictions where it was cut off."""
+    script = Path(__file__).parent / "peers" / f"{library}_learners.py"
     try:
         done = subprocess.run(
             [python, str(script), learner, str(folder), *more], timeout=limit, capture_output=True, text=True, check=False
         )
     except subprocess.TimeoutExpired:
-        return None, limit
+        return None, limit, float("nan")
     if done.returncode:
-        print(f"  {peer} {learner}: {done.stderr.strip().splitlines()[-1][:160]}")
-        return None, float("nan")
-    return pd.read_parquet(folder / "out.parquet"), float(done.stdout.split()[-1])
+        print(f"  {library} {learner}: {done.stderr.strip().splitlines()[-1][:160]}")
+        return None, float("nan"), float("nan")
+    seconds, peak = done.stdout.split()[-2:]
+    return pd.read_parquet(folder / "out.parquet"), float(seconds), float(peak)
 
 
-def measure(
-    world: str, n: int, seed: int, pythons: dict[str, str], limit: float, ours: list[str], done: set[str]
-) -> pd.DataFrame:
-    """Return one row a learner that is not done."""
-    ours = [learner for learner in ours if f"collectml {learner}" not in done]
-    theirs = [(peer, learner) for peer in pythons for learner in PEERS[peer] if f"{peer} {learner}" not in done]
-    if not ours and not theirs:
-        return pd.DataFrame()
+def hand_over(log: DecisionLog, fresh: DecisionLog, codes: np.ndarray, folder: Path) -> None:
+    """Write what the libraries learn from and are asked about: as it is for ours, made plain for the others."""
+    own = {"y_": log.recovered.to_numpy(dtype=float), "action_": codes, "p_": log.logging_propensity.to_numpy()}
+    X, X_fresh = plain(log.X, fresh.X)
+    X.assign(**own).to_parquet(folder / "train.parquet")
+    X_fresh.reset_index(drop=True).to_parquet(folder / "fresh.parquet")
+    raw = log.X.assign(**own, paid_=np.asarray(log.paid), customer_=np.asarray(log.customer))
+    raw.to_parquet(folder / "log.parquet")
+    fresh.X.reset_index(drop=True).to_parquet(folder / "asked.parquet")
+
+
+def measure(world: str, n: int, seed: int, learners: list[tuple[str, str, str]], limit: float) -> pd.DataFrame:
+    """Return one row a learner; each is given as its environment's Python, the library and the learner's name."""
     log, truth = WORLDS[world](n, seed)
     fresh, fresh_truth = WORLDS[world](FRESH, seed + 100)
     most = captured(allowed(log, truth, fresh, seed=seed), fresh_truth) if world != "no_effect" else float("nan")
-    true_effect = fresh_truth.sub(fresh_truth.iloc[:, 0], axis="index")
+    true_effect = fresh_truth.sub(fresh_truth.iloc[:, 0], axis="index").to_numpy()[:, 1:]
     rows: list[dict[str, object]] = []
-
-    def note(who: str, predicted: pd.DataFrame | None, seconds: float) -> None:
-        row: dict[str, object] = {
-            "world": world,
-            "rows": n,
-            "seed": seed,
-            "learner": who,
-            "fit seconds": seconds,
-            "allowed": most,
-        }
-        if predicted is not None:
-            effect = predicted.sub(predicted[fresh_truth.columns[0]], axis="index")[fresh_truth.columns]
-            error = float(np.sqrt(np.mean((effect.to_numpy() - true_effect.to_numpy())[:, 1:] ** 2)))
-            row |= {"captured": captured(predicted, fresh_truth), "effect RMSE": error}
-        rows.append(row)
-        print("  " + "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()), flush=True)
-
-    for learner in ours:
-        start = time.perf_counter()
-        model = UpliftModel(learner, random_state=seed, n_jobs=2).fit(
-            log.X, log.recovered, action=log.action, paid=log.paid, logging_propensity=log.logging_propensity,
-            customer=log.customer,
-        )  # fmt: skip
-        note(f"collectml {learner}", model.predict(fresh.X).reset_index(drop=True), time.perf_counter() - start)
-    with tempfile.TemporaryDirectory() as folder:
-        X, X_fresh = plain(log.X, fresh.X)
-        codes = pd.Index(truth.columns).get_indexer(pd.Index(log.action))
-        y = log.recovered.to_numpy(dtype=float)
-        X.assign(y_=y, action_=codes, p_=log.logging_propensity.to_numpy()).to_parquet(Path(folder) / "train.parquet")
-        X_fresh.reset_index(drop=True).to_parquet(Path(folder) / "fresh.parquet")
-        for peer, learner in theirs:
-            found, seconds = ask_peer(pythons[peer], peer, learner, Path(folder), limit)
-            note(f"{peer} {learner}", None if found is None else found.set_axis(truth.columns, axis="columns"), seconds)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        hand_over(log, fresh, pd.Index(truth.columns).get_indexer(pd.Index(log.action)), folder)
+        for python, library, learner in learners:
+            said, seconds, peak = ask(
+                python, library, learner, folder, limit, *([str(seed)] if library == "collectml" else [])
+            )
+            row: dict[str, object] = {"world": world, "rows": n, "seed": seed, "learner": f"{library} {learner}"}
+            row |= {"fit seconds": seconds, "peak MiB": peak, "allowed": most}
+            if said is not None:
+                effect = said.sub(said.iloc[:, 0], axis="index").to_numpy()[:, 1:]
+                error = float(np.sqrt(np.mean((effect - true_effect) ** 2)))
+                row |= {
+                    "captured": captured(said.set_axis(truth.columns, axis="columns"), fresh_truth),
+                    "effect RMSE": error,
+                }
+            if library == "collectml" and learner in ("hurdle", "ensemble"):
+                low, high = (pd.read_parquet(folder / f"{side}.parquet").to_numpy()[:, 1:] for side in ("low", "high"))
+                row["coverage"] = float(((true_effect >= low) & (true_effect <= high)).mean())
+            rows.append(row)
+            print("  " + "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()), flush=True)
     return pd.DataFrame(rows)
 
 
@@ -242,20 +238,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="NAME", help="write NAME.csv and NAME.svg")
     asked = parser.parse_args()
     pythons = {peer: given for peer in PEERS if (given := getattr(asked, peer))}
+    learners = [(sys.executable, "collectml", name) for name in asked.ours]
+    learners += [(python, peer, name) for peer, python in pythons.items() for name in LEARNERS[peer]]
     kept = asked.out.with_suffix(".csv") if asked.out else None
-    table = pd.read_csv(kept) if kept and kept.exists() else pd.DataFrame(columns=["world", "rows", "seed", "learner"])
+    table = (
+        pd.read_csv(kept) if kept and kept.exists() else pd.DataFrame(columns=["world", "rows", "seed", "learner", *FIGURES])
+    )
     for world in asked.worlds:
         for seed in asked.seeds:
             print(f"{world}, seed {seed}, {asked.rows:,} decisions", flush=True)
             here = table[(table["world"] == world) & (table["rows"] == asked.rows) & (table["seed"] == seed)]
-            found = measure(world, asked.rows, seed, pythons, asked.time_limit, asked.ours, set(here["learner"]))
+            left = [one for one in learners if f"{one[1]} {one[2]}" not in set(here["learner"])]
+            if not left:
+                continue
+            found = measure(world, asked.rows, seed, left, asked.time_limit)
             table = pd.concat([table, found], ignore_index=True)
             if kept:  # what is done is not lost with the last world
                 table.to_csv(kept, index=False, float_format="%.4f")
                 draw(table[table["rows"] == asked.rows], kept.with_suffix(".svg"))
-    mean = table.groupby(["rows", "world", "learner"], sort=False)[
-        ["captured", "allowed", "effect RMSE", "fit seconds"]
-    ].mean()
+    mean = table.groupby(["rows", "world", "learner"], sort=False)[FIGURES].mean()
     print(mean.to_string(float_format="{:.3f}".format))
 
 

@@ -1,21 +1,18 @@
-"""Run one of EconML's learners in an environment of its own: LEARNER FOLDER; prints the seconds of fitting."""
+"""Run one of EconML's learners in an environment of its own: LEARNER FOLDER; prints seconds of fitting and the peak of memory."""
 
 import sys
 import time
 import warnings
 
 import numpy as np
-import pandas as pd
 from econml.dr import DRLearner, ForestDRLearner
 from econml.metalearners import SLearner, TLearner, XLearner
+from handed import hand_back, take
 from lightgbm import LGBMClassifier, LGBMRegressor
 
 warnings.filterwarnings("ignore")
 name, folder = sys.argv[1:]
-train = pd.read_parquet(f"{folder}/train.parquet")
-fresh = pd.read_parquet(f"{folder}/fresh.parquet").to_numpy()
-X = train.drop(columns=["y_", "action_", "p_"]).to_numpy()
-y, t = train["y_"].to_numpy(), train["action_"].to_numpy()
+X, y, codes, fresh = take(folder)
 params = {"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 31, "min_child_samples": 30, "n_jobs": 2, "verbose": -1}
 regressor, classifier = LGBMRegressor(**params), LGBMClassifier(**params)
 makers = {
@@ -31,9 +28,8 @@ makers = {
 }
 start = time.perf_counter()
 model = makers[name]()
-model.fit(y, t, X=X)
+model.fit(y, codes, X=X)
 seconds = time.perf_counter() - start
-actions = int(t.max()) + 1
+actions = int(codes.max()) + 1
 effect = np.column_stack([np.zeros(len(fresh))] + [np.ravel(model.effect(fresh, T0=0, T1=a)) for a in range(1, actions)])
-pd.DataFrame(effect, columns=[str(a) for a in range(actions)]).to_parquet(f"{folder}/out.parquet")
-print(seconds)
+hand_back(folder, effect, seconds)

@@ -1,4 +1,4 @@
-"""Run one of metalearners' learners in an environment of its own: LEARNER FOLDER [linear]; prints the seconds of fitting.
+"""Run one of metalearners' learners in an environment of its own: LEARNER FOLDER [linear]; prints seconds of fitting and peak memory.
 
 With "linear" the models are linear ones, as in metalearners' own reference values; LightGBM otherwise.
 """
@@ -8,17 +8,14 @@ import time
 import warnings
 
 import numpy as np
-import pandas as pd
+from handed import hand_back, take
 from lightgbm import LGBMClassifier, LGBMRegressor
 from metalearners.utils import metalearner_factory, simplify_output
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 warnings.filterwarnings("ignore")
 name, folder, *linear = sys.argv[1:]
-train = pd.read_parquet(f"{folder}/train.parquet")
-fresh = pd.read_parquet(f"{folder}/fresh.parquet").to_numpy()
-X = train.drop(columns=["y_", "action_", "p_"]).to_numpy()
-y, codes = train["y_"].to_numpy(), train["action_"].to_numpy()
+X, y, codes, fresh = take(folder)
 boosting = {
     "n_estimators": 200,
     "learning_rate": 0.05,
@@ -46,5 +43,4 @@ model.fit(X, y, codes)
 seconds = time.perf_counter() - start
 effect = simplify_output(model.predict(fresh, is_oos=True)).reshape(len(fresh), -1)
 out = np.column_stack([np.zeros(len(fresh)), effect])
-pd.DataFrame(out, columns=[str(a) for a in range(out.shape[1])]).to_parquet(f"{folder}/out.parquet")
-print(seconds)
+hand_back(folder, out, seconds)
