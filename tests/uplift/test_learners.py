@@ -158,12 +158,13 @@ def test_ensemble_weights_find_the_member_that_is_right():
     right, wrong = rng.normal(size=(2, 30_000, 3))
     target = right + rng.normal(scale=3, size=right.shape)
     level = np.ones((30_000, 1))
-    weight = _weights(target, [wrong, right], level)
+    weight = _weights(target, [wrong, right], level, 0.75)
     assert weight[1] > 0.9
     assert weight[0] < 0.15
     assert weight.sum() <= 1 + 1e-9
-    few = _weights(target[:20], [wrong[:20], right[:20]], level[:20])
-    assert few[0] > 0.8  # with little to go by, the first
+    few = target[:20], [wrong[:20], right[:20]], level[:20]
+    assert _weights(*few, 0.75)[0] > 0.8  # with little to go by, the first
+    assert _weights(*few, 0.0)[0] < 0.8  # where everybody paid, nothing speaks for it
 
 
 def test_interactions_are_standardised_products():

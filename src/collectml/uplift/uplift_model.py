@@ -283,7 +283,9 @@ class UpliftModel(BoosterModel):
         Of payment: the posterior spread of the effect regression (Laplace's approximation) and, where boosters have a say, by how much
         they differ from it; widened by the factor by which groups of accounts were found to stray from their cross-fitted
         predictions (``diagnostics_["posterior_misfit"]``), and taught to a booster. Of the amount: the sampling error of the
-        action's level, and the same spread of the amounts' regression where that has a say.
+        action's level and, unless the two learn amounts together, of the control's; and the same spread of the amounts'
+        regression where that has a say. What neither regression nor boosters found is in none of this: effects that take two
+        features together, on a log that shows them in part only, lie outside more often than stated.
         """
         encoded = self._encode(X)
         learner = self.learner_.hurdle_ if isinstance(self.learner_, EnsembleLearner) else self.learner_
