@@ -212,10 +212,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             ax.plot(shares, np.full(len(shares), height), "o", color=colour, markersize=3, alpha=0.6)
             if len(shares):
                 ax.vlines(shares.mean(), height - 0.35, height + 0.35, color=colour, linewidth=2)
-            else:
+            elif (here["learner"] == learner).any():
                 ax.text(0.0, height, "cut off", fontsize=7, color="#666666", va="center", ha="center")
         ax.axvline(here["allowed"].mean(), color="#666666", linewidth=0.8, linestyle="--")
         ax.axvline(0.0, color="#666666", linewidth=0.8)
+        ax.set_ylim(-0.7, len(learners) - 0.3)
         ax.set_title(world, fontsize=9)
         ax.set_yticks(range(len(learners)), learners, fontsize=8)
         ax.tick_params(axis="x", labelsize=7)
