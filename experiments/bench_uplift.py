@@ -242,9 +242,8 @@ def main() -> None:
     learners = [(sys.executable, "collectml", name) for name in asked.ours]
     learners += [(python, peer, name) for peer, python in pythons.items() for name in LEARNERS[peer]]
     kept = asked.out.with_suffix(".csv") if asked.out else None
-    table = (
-        pd.read_csv(kept) if kept and kept.exists() else pd.DataFrame(columns=["world", "rows", "seed", "learner", *FIGURES])
-    )
+    table = pd.read_csv(kept) if kept and kept.exists() else pd.DataFrame()
+    table = table.reindex(columns=["world", "rows", "seed", "learner", *FIGURES])
     for world in asked.worlds:
         for seed in asked.seeds:
             print(f"{world}, seed {seed}, {asked.rows:,} decisions", flush=True)
