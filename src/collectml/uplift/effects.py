@@ -53,7 +53,7 @@ class EffectRegression:
     evidence_gain_ : float
         Log evidence for effects that differ between accounts, less what it must outweigh.
     each_gain_ : float
-        The same of a scale for each function alone.
+        The same of scales and strengths, without the common scale.
 
     References
     ----------

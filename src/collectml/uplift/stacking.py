@@ -129,7 +129,7 @@ class Stack:
         weights = self.weights.copy()
         if weights[1:].any():
             weights[0] = max(weights[0], DOUBT)
-        share = weights / weights.sum()
+        share = weights / max(float(weights.sum()), 1e-12)
         against = [m - m[:, :1] for m in models]  # what is common to all actions cancels
         effects = [e - e.mean(axis=0) for e in against]
         mean = np.sum([w * e for w, e in zip(share, effects, strict=True)], axis=0)
