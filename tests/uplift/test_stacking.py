@@ -126,7 +126,7 @@ def test_an_action_whose_effect_differs_more_is_shrunk_less():
         inside.append((np.abs(wrong) <= 1.96 * error)[:, 1:].mean(axis=0))
     assert min(ratios) > 1.3
     assert np.mean(inside) == pytest.approx(0.95, abs=0.05)
-    assert np.mean(inside, axis=0).min() > 0.88  # with one scale for both actions less for the call
+    assert np.mean(inside, axis=0).min() > 0.88
 
 
 def test_the_poisson_regression_is_scikit_learns_where_nothing_is_shrunk():

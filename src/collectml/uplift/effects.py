@@ -132,7 +132,7 @@ class EffectRegression:
         return scales
 
     def _with_covariance(self, curvature: Floats) -> EffectRegression:
-        self.covariance_ = np.linalg.inv(curvature + _diagonals(1.0 / self.scales_**2))
+        self.covariance_ = np.linalg.inv(curvature + np.eye(len(curvature[0])) / self.scales_[:, None, :] ** 2)
         return self
 
     def _mode(
@@ -199,12 +199,6 @@ def _suggested(square: Floats, strength: Floats) -> tuple[Floats, Floats]:
     relative = np.sum(square[:, used] / by_function[used] ** 2, axis=1)
     strength = np.sqrt((relative + PRIOR_FUNCTIONS) / (len(used) + PRIOR_FUNCTIONS))
     return by_function, strength / np.sqrt(np.mean(strength**2))
-
-
-def _diagonals(values: Floats) -> Floats:
-    out = np.zeros((*values.shape, values.shape[1]))
-    out[:, np.arange(values.shape[1]), np.arange(values.shape[1])] = values
-    return out
 
 
 def _loss(weights: Floats, Z: Floats, response: Response, precision: Floats) -> tuple[float, Floats]:
@@ -300,7 +294,7 @@ def cross_fitted_effects(Z: Floats, response: Response, fold: NDArray[np.int8]) 
         better = beside.log_likelihood(richer_oof) > beside.log_likelihood(own_oof)
         if richer.each_gain_ > 0 and better:
             own, own_oof, functions = richer, richer_oof, wider
-    if gain <= 0:  # everybody's effect is the action's own: what folds differ by is no difference between accounts
+    else:  # everybody's effect is the action's own: what folds differ by is no difference between accounts
         own_oof = np.broadcast_to(own_oof.mean(axis=0), own_oof.shape)
     alone = np.broadcast_to(0.0, own_oof.shape)
     return FittedEffects(common + own.effects(functions), mended_oof + own_oof, gain, own, functions, alone)
