@@ -22,7 +22,7 @@ from bench_uplift import ask
 
 from collectml.uplift import UpliftModel
 
-FOLDER = Path(__file__).parent / "peers"
+FOLDER = Path(__file__).parent / "libraries"
 LIMIT = 3600.0
 WORLDS = [("binary", "binary", "linear"), ("continuous", "binary", "linear"), ("continuous", "multi", "linear"),
           ("continuous", "multi", "constant")]  # fmt: skip

@@ -1,6 +1,6 @@
 """Our learners beside EconML's, causalml's and metalearners': same data, same LightGBM parameters, share of the oracle's gain captured.
 
-    python experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy --econml PYTHON --causalml PYTHON --out docs/learners
+    python experiments/bench_uplift.py --rows 20000 --worlds card charged_off heavy --econml PYTHON --causalml PYTHON --out data/learners
 
 PYTHON is the interpreter of an environment that holds the peer (`make bench-peers` makes them under data/peers). Every learner gets
 the same confounded log and ranks 20,000 fresh accounts by predicted outcome; a policy is worth the true outcome of the action ranked
@@ -141,7 +141,7 @@ def ask(
     python: str, library: str, learner: str, folder: Path, limit: float, *more: str
 ) -> tuple[pd.DataFrame | None, float, float]:
     """Let a library learn in its own environment; return predictions, seconds and MiB, or no predictions where it was cut off."""
-    script = Path(__file__).parent / "peers" / f"{library}_learners.py"
+    script = Path(__file__).parent / "libraries" / f"{library}_learners.py"
     try:
         done = subprocess.run(
             [python, str(script), learner, str(folder), *more], timeout=limit, capture_output=True, text=True, check=False
@@ -166,6 +166,17 @@ def hand_over(log: DecisionLog, fresh: DecisionLog, codes: np.ndarray, folder: P
     fresh.X.reset_index(drop=True).to_parquet(folder / "asked.parquet")
 
 
+def covered(folder: Path, true_effect: np.ndarray) -> float:
+    """Return how many effects lie within the limits just handed back, if any were; they are taken away, being one learner's."""
+    files = [folder / "low.parquet", folder / "high.parquet"]
+    if not files[0].exists():
+        return float("nan")
+    low, high = (pd.read_parquet(file).to_numpy()[:, 1:] for file in files)
+    for file in files:
+        file.unlink()
+    return float(((true_effect >= low) & (true_effect <= high)).mean())
+
+
 def measure(world: str, n: int, seed: int, learners: list[tuple[str, str, str]], limit: float) -> pd.DataFrame:
     """Return one row a learner; each is given as its environment's Python, the library and the learner's name."""
     log, truth = WORLDS[world](n, seed)
@@ -188,10 +199,8 @@ def measure(world: str, n: int, seed: int, learners: list[tuple[str, str, str]],
                 row |= {
                     "captured": captured(said.set_axis(truth.columns, axis="columns"), fresh_truth),
                     "effect RMSE": error,
+                    "coverage": covered(folder, true_effect),
                 }
-            if library == "collectml" and learner in ("hurdle", "ensemble"):
-                low, high = (pd.read_parquet(folder / f"{side}.parquet").to_numpy()[:, 1:] for side in ("low", "high"))
-                row["coverage"] = float(((true_effect >= low) & (true_effect <= high)).mean())
             rows.append(row)
             print("  " + "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()), flush=True)
     return pd.DataFrame(rows)
@@ -242,8 +251,8 @@ def main() -> None:
     learners = [(sys.executable, "collectml", name) for name in asked.ours]
     learners += [(python, peer, name) for peer, python in pythons.items() for name in LEARNERS[peer]]
     kept = asked.out.with_suffix(".csv") if asked.out else None
-    table = pd.read_csv(kept) if kept and kept.exists() else pd.DataFrame()
-    table = table.reindex(columns=["world", "rows", "seed", "learner", *FIGURES])
+    columns = ["world", "rows", "seed", "learner", *FIGURES]
+    table = pd.read_csv(kept).reindex(columns=columns) if kept and kept.exists() else pd.DataFrame(columns=columns)
     for world in asked.worlds:
         for seed in asked.seeds:
             print(f"{world}, seed {seed}, {asked.rows:,} decisions", flush=True)
