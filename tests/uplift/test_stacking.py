@@ -99,13 +99,16 @@ def test_what_says_nothing_of_differences_weighs_nothing_but_is_a_reason_to_doub
     assert stack.between([silent, crossed(X)]) == pytest.approx(share * (1 - share) * contrast**2, abs=1e-9)
 
 
-def test_without_evidence_nobodys_effect_is_another_in_another_fold():
+def test_without_evidence_effects_differ_far_less_than_is_known_of_them_and_not_by_fold():
     X, response, _ = outcomes(4_000, 0, lambda X: np.zeros((len(X), 3)) + np.array([0.0, 0.3, 0.1]))
-    fitted = cross_fitted_effects(np.column_stack([np.ones(4_000), X]), response, (np.arange(4_000) % 4).astype(np.int8))
+    fold = (np.arange(4_000) % 4).astype(np.int8)
+    fitted = cross_fitted_effects(np.column_stack([np.ones(4_000), X]), response, fold)
     assert fitted.evidence_gain <= 0
     for said in (fitted.effects, fitted.out_of_fold):
-        assert np.ptp(said - said[:, :1], axis=0).max() < 1e-9
-        assert (said - said[:, :1]).mean(axis=0) == pytest.approx([0.0, 0.3, 0.1], abs=0.25)
+        effects = said - said[:, :1]
+        assert (effects[:, 1:].std(axis=0) < 0.5 * standard_errors(fitted, np.arange(4_000))[:, 1:].mean(axis=0)).all()
+        assert effects.mean(axis=0) == pytest.approx([0.0, 0.3, 0.1], abs=0.25)
+        assert np.ptp([said[fold == k].mean(axis=0) for k in range(4)], axis=0).max() < 0.01
 
 
 def test_an_action_whose_effect_differs_more_is_shrunk_less():

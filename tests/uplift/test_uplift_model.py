@@ -95,6 +95,19 @@ def test_the_hurdle_beats_what_it_is_compared_with(fitted, learner):
     assert captured(model.predict(fresh), truth) > captured(other.predict(fresh), truth) + 0.05
 
 
+def test_the_s_learner_models_money_in_two_parts_and_chooses_better_for_it(fitted):
+    X, action, y, _, _ = fitted
+    fresh, _, _, truth = world(seed=9)
+    parts = UpliftModel("s", random_state=0, folds=3).fit(X, y, action=action)
+    assert set(parts.learner_.boosters_) == {"pay", "amount"}
+    assert parts.learner_.exposure_ == list(X).index("balance")
+    taken = parts.oof_outcomes_.to_numpy()[np.arange(len(X)), pd.Index(parts.actions_).get_indexer(pd.Index(action))]
+    assert taken.mean() == pytest.approx(y.mean(), rel=0.05)
+    whole = UpliftModel("s", random_state=0, folds=3).fit(X, y - 1.0, action=action)  # below 0 it can be no money received
+    assert set(whole.learner_.boosters_) == {"outcome"}
+    assert captured(parts.predict(fresh), truth) > captured(whole.predict(fresh), truth) + 0.1
+
+
 def test_no_effect_is_no_evidence():
     claims = 0
     for seed in range(3):
@@ -223,15 +236,17 @@ def test_relevance_is_found_and_its_absence_too():
     curvature = curvatures(Z, Response(action, paid, offset, 3), np.zeros(len(X), dtype=np.int8))[0]
     regression = EffectRegression(3).fit(Z, Response(action, paid, offset, 3), curvature)
     assert np.argmax(regression.scales_[:, 1:].mean(axis=0)) == 2  # x1 itself, after x0 and its square
-    alarms = 0
+    alarms, spread = 0, []
     for seed in range(20):
         X, action, paid, offset, _ = effect_rows(4000, 100 + seed, relevant=0.0)
         Z = EffectBasis(list(range(6)), []).fit(X, [offset]).transform(X, [offset])
         curvature = curvatures(Z, Response(action, paid, offset, 3), np.zeros(len(X), dtype=np.int8))[0]
         fitted = EffectRegression(3).fit(Z, Response(action, paid, offset, 3), curvature)
-        alarms += fitted.effects(Z)[:, 1].std() > 0.02
+        alarms += fitted.evidence_gain_ > 0
+        spread.append(fitted.effects(Z)[:, 1].std())
         assert fitted.weights_[1, 0] - fitted.weights_[0, 0] == pytest.approx(0.3, abs=0.4)
     assert alarms <= 2
+    assert np.mean(spread) < 0.02  # what is believed without evidence; the sampling error of a level is 0.1
 
 
 def test_a_student_follows_its_teacher():

@@ -122,6 +122,7 @@ def train_booster(
     early_stopping: int | None = None,
     seed: int,
     init_score: ArrayLike | None = None,
+    begun: lgb.Booster | None = None,
 ) -> lgb.Booster:
     """Train one booster: same data, parameters and seed give the same bits on any number of threads.
 
@@ -144,6 +145,8 @@ def train_booster(
         Stop after so many rounds without progress on ``valid``; the booster then predicts with its best
         iteration.
     seed : int
+    begun : lightgbm.Booster, optional
+        Trees to add to, of the same columns; they become part of the booster.
 
     Returns
     -------
@@ -177,7 +180,7 @@ def train_booster(
         params=settings,
     )
     if valid is None:
-        return lgb.train(settings, train, num_boost_round=num_boost_round)
+        return lgb.train(settings, train, num_boost_round=num_boost_round, init_model=begun)
     padded = (*valid, None, None)
     held_out = train.create_valid(
         padded[0], label=_floats(padded[1]), weight=_floats(padded[2]), init_score=_floats(padded[3])
@@ -185,7 +188,9 @@ def train_booster(
     callbacks: list[Callable[..., object]] = []
     if early_stopping is not None:
         callbacks.append(lgb.early_stopping(early_stopping, verbose=False))
-    return lgb.train(settings, train, num_boost_round=num_boost_round, valid_sets=[held_out], callbacks=callbacks)
+    return lgb.train(
+        settings, train, num_boost_round=num_boost_round, valid_sets=[held_out], callbacks=callbacks, init_model=begun
+    )
 
 
 def _floats(values: ArrayLike | None) -> NDArray[np.float64] | None:

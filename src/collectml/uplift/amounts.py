@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from collectml.models._lightgbm import train_booster
 
 from .levels import FEWEST_PAID, tell_apart
-from .shared_action import cross_fit_shared
+from .shared_action import SINGLY, cross_fit_shared
 
-__all__ = ["AmountTeacher", "find_exposure", "typical_amount"]
+__all__ = ["AMOUNT", "AmountTeacher", "find_exposure", "typical_amount"]
 
 Floats = NDArray[np.float64]
 
+AMOUNT = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50, **SINGLY}
 FULL = 0.97
 FEWEST_FULL = 200
 SMALLEST_SHARE = 1e-4

@@ -18,7 +18,7 @@ COMMON_SCALES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.16)
 STRONG = 3.0  # log evidence that counts as strong (Kass & Raftery 1995): without effects, seven logs in a thousand reach it by chance
 SMALLEST = 1e-4
 UPDATES = 20
-MAIN_SD = 0.5
+MAIN_SCALES = (0.05, 0.1, 0.2, 0.5)
 INTERACTING = 12
 PRIOR_FUNCTIONS = 4
 
@@ -31,11 +31,14 @@ class EffectRegression:
     ``w_aj ~ N(0, (s_j v_a)^2)``. How far function j matters, ``s_j``, is one number for all actions, learnt from all of them: a
     feature that moves no action's effect is shrunk away for each, one that moves some is believed to move the others too, as far
     as the data do not say otherwise. How much action a's effect differs between accounts at all, ``v_a``, is likewise one number
-    for all functions: a call's does more than a letter's. The constants, the actions' main effects, are barely shrunk.
+    for all functions: a call's does more than a letter's. The constants, the actions' main effects, have a scale of their own, the
+    likeliest of four.
 
     Whether effects differ between accounts at all is asked twice: with one scale for all functions, whose log evidence over none
     must be strong (3), which finds what is spread over many features; and with scales and strengths, whose evidence must outweigh
-    their number, which finds what hangs on few. Where neither says so, effects are the main effects.
+    their number, which finds what hangs on few. Where neither says so, nothing is claimed, and differences are shrunk to what is
+    then to be expected of them: one scale, its square averaged over common scales and none by their evidence. Without effects
+    that leaves a fraction of an effect's sampling error; with effects too weak to be evident it is worth more than none.
 
     Parameters
     ----------
@@ -58,7 +61,8 @@ class EffectRegression:
     References
     ----------
     MacKay (1992), Bayesian interpolation, Neural Computation 4, and Tipping (2001), Sparse Bayesian learning and the relevance
-    vector machine, JMLR 1 (automatic relevance determination; evidence by Laplace's approximation); Meng & Rubin (1993), Maximum
+    vector machine, JMLR 1 (automatic relevance determination; evidence by Laplace's approximation); Hoeting, Madigan, Raftery &
+    Volinsky (1999), Bayesian model averaging, Statistical Science 14; Meng & Rubin (1993), Maximum
     likelihood estimation via the ECM algorithm, Biometrika 80 (scales and strengths in turns); Kass & Raftery (1995), Bayes
     factors, JASA 90 (what strong evidence is); Hansen (2008), The prognostic analogue of the propensity score, Biometrika 95
     (the baseline as a covariate).
@@ -101,35 +105,34 @@ class EffectRegression:
             self.scales_ = scales
             self.weights_, _, _ = self._mode(parts, curvature, scales, np.zeros((self.n_actions, P)), steps=12)
             return self._with_covariance(curvature)
-        flat = self._scales(np.full(P, SMALLEST))
-        homogeneous, _, least = self._mode(parts, curvature, flat, np.zeros((self.n_actions, P)), steps=6)
-        weights, scales, spread = homogeneous, flat, -np.inf
-        for scale in COMMON_SCALES:
-            alike = self._scales(np.full(P, scale))
-            found, _, evidence = self._mode(parts, curvature, alike, weights, steps=2)
-            if evidence <= spread:
-                break
-            weights, scales, spread = found, alike, evidence
+        levels = [_prior(self.n_actions, main, np.zeros(P)) for main in MAIN_SCALES]
+        least, main, homogeneous = -np.inf, MAIN_SCALES[-1], np.zeros((self.n_actions, P))
+        for own, scales in zip(MAIN_SCALES, levels, strict=True):
+            found, _, evidence = self._mode(parts, curvature, scales, homogeneous, steps=6)
+            if evidence > least:
+                least, main, homogeneous = evidence, own, found
+        spread, modes = np.empty(len(COMMON_SCALES)), [homogeneous]
+        alike = [_prior(self.n_actions, main, np.full(P, scale)) for scale in COMMON_SCALES]
+        for k, scales in enumerate(alike):
+            found, _, evidence = self._mode(parts, curvature, scales, modes[-1], steps=2)
+            modes.append(found)
+            spread[k] = evidence - least
+        best = int(np.argmax(spread))
+        weights, scales = modes[1 + best], alike[best]
         strength = np.ones(self.n_actions)
         for _ in range(UPDATES):
             weights, variance, evidence = self._mode(parts, curvature, scales, weights, steps=1)
             by_function, strength = _suggested(weights**2 + variance, strength)
-            scales = self._scales(by_function, strength)
+            scales = _prior(self.n_actions, main, by_function, strength)
         weights, _, evidence = self._mode(parts, curvature, scales, weights, steps=3)
         matter = int((by_function[1:] > 10 * SMALLEST).sum())
         self.each_gain_ = evidence - (matter + self.n_actions - 1 if matter else 0) - least
-        self.evidence_gain_ = max(spread - STRONG - least, self.each_gain_)
-        if self.evidence_gain_ > 0:
-            self.scales_, self.weights_ = scales, weights
-        else:
-            self.scales_, self.weights_ = flat, homogeneous
-            self.weights_[:, 1:] = 0.0
+        self.evidence_gain_ = max(float(spread[best]) - STRONG, self.each_gain_)
+        if self.evidence_gain_ <= 0:
+            scales = _prior(self.n_actions, main, np.full(P, _likely_scale(spread)))
+            weights, _, _ = self._mode(parts, curvature, scales, homogeneous, steps=6)
+        self.scales_, self.weights_ = scales, weights
         return self._with_covariance(curvature)
-
-    def _scales(self, by_function: Floats, strength: Floats | float = 1.0) -> Floats:
-        scales = np.maximum(np.outer(np.broadcast_to(strength, self.n_actions), by_function), SMALLEST)
-        scales[:, 0] = MAIN_SD
-        return scales
 
     def _with_covariance(self, curvature: Floats) -> EffectRegression:
         self.covariance_ = np.linalg.inv(curvature + np.eye(len(curvature[0])) / self.scales_[:, None, :] ** 2)
@@ -187,6 +190,19 @@ class EffectRegression:
         ndarray, shape (n, A)
         """
         return np.stack([np.einsum("np,np->n", Z @ c, Z) for c in self.covariance_], axis=1)
+
+
+def _prior(n_actions: int, main: float, by_function: Floats, strength: Floats | float = 1.0) -> Floats:
+    """Give the prior standard deviation of each action's coefficients, shape (A, P); that of the constants is ``main``."""
+    scales = np.maximum(np.outer(np.broadcast_to(strength, n_actions), by_function), SMALLEST)
+    scales[:, 0] = main
+    return scales
+
+
+def _likely_scale(evidence: Floats) -> float:
+    """Give the root of the squared scale to expect, even odds being that it is 0, from the log evidence of each scale over 0."""
+    likelihood = np.exp(evidence)
+    return float(np.sqrt(likelihood @ np.square(COMMON_SCALES) / (len(evidence) + likelihood.sum())))
 
 
 def _suggested(square: Floats, strength: Floats) -> tuple[Floats, Floats]:
@@ -294,8 +310,10 @@ def cross_fitted_effects(Z: Floats, response: Response, fold: NDArray[np.int8]) 
         better = beside.log_likelihood(richer_oof) > beside.log_likelihood(own_oof)
         if richer.each_gain_ > 0 and better:
             own, own_oof, functions = richer, richer_oof, wider
-    else:  # everybody's effect is the action's own: what folds differ by is no difference between accounts
-        own_oof = np.broadcast_to(own_oof.mean(axis=0), own_oof.shape)
+    else:  # what folds differ by is no difference between accounts
+        mean = own_oof.mean(axis=0)
+        for k in np.unique(fold):
+            own_oof[fold == k] += mean - own_oof[fold == k].mean(axis=0)
     alone = np.broadcast_to(0.0, own_oof.shape)
     return FittedEffects(common + own.effects(functions), mended_oof + own_oof, gain, own, functions, alone)
 

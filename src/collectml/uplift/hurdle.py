@@ -16,7 +16,7 @@ from collectml.models._lightgbm import train_booster
 from collectml.models._one_walk import predict_rows
 
 from .amount_effects import with_regressed_effects
-from .amounts import AmountTeacher, find_exposure, typical_amount
+from .amounts import AMOUNT, AmountTeacher, find_exposure, typical_amount
 from .basis import MAX_FEATURES, EffectBasis
 from .decisions import Decisions
 from .effects import FittedEffects, cross_fitted_effects
@@ -24,7 +24,7 @@ from .learner import Learner
 from .levels import calibrate_levels
 from .likelihood import Response
 from .ordered import never_falling
-from .shared_action import cross_fit_shared, distil, predict_actions
+from .shared_action import SINGLY, cross_fit_shared, distil, predict_actions
 from .stacking import CLEAR, Stack
 from .uncertainty import misfit, standard_errors
 
@@ -32,11 +32,9 @@ __all__ = ["HurdleLearner", "effect_columns"]
 
 Floats = NDArray[np.float64]
 
-STUDENT = {"num_leaves": 63, "learning_rate": 0.1, "min_data_in_leaf": 20}
-STUDENT_TREES = 250
-SINGLY = {"max_cat_to_onehot": 64}  # splits tell one action from the rest, not groups of actions found in few payments
-AMOUNT = {"num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 50, **SINGLY}
-SAMPLED_ROWS, SPREAD_TREES = 20_000, 60
+STUDENT = {"num_leaves": 63, "learning_rate": 0.2, "min_data_in_leaf": 20}  # no noise in what it is taught: it may step fast
+STUDENT_TREES, MENDING_TREES = 120, 30
+SAMPLED_ROWS, SPREAD_TREES = 20_000, 30
 BASELINE = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50}
 BESIDE = (  # the first finds what several actions do alike, the second what one does alone
     {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50},
@@ -57,8 +55,8 @@ class HurdleLearner(Learner):
        baseline itself, shrunk as far as the evidence asks, and by boosters, which see steps and conditions that such functions
        do not; the two are weighted by what they predict of held-out payments (:class:`~collectml.uplift.stacking.Stack`).
        Amounts by boosters that share the actions, and likewise by a regression where accounts' amounts are changed differently.
-    3. Both are taught to boosters: for payment the effects beside the baseline's booster, for the amount the mean over actions
-       and each action's deviation from it. One walk then scores all actions, and every score has exact contributions.
+    3. Both are taught to boosters, for payment and for the amount: the mean over actions (for payment by trees added to the
+       baseline's), and each action's deviation from it. One walk then scores all actions, and every score has exact contributions.
        ``diagnostics_`` says what that loses, and how strongly the log speaks for effects that differ between accounts.
     """
 
@@ -80,7 +78,9 @@ class HurdleLearner(Learner):
         """Learn, and return cross-fitted outcomes of the training rows."""
         baseline, fitted = self._pay(d)
         effects = never_falling(fitted.effects, self.ordered)
-        self.boosters_["pay_effect"] = self._student(d, effects)
+        common = effects.mean(axis=1)
+        self.boosters_["pay"] = self._mended(d, self.boosters_["pay"], common)
+        self.boosters_["pay_effect"] = self._student(d, effects - common[:, None])
         factor = misfit(fitted, baseline, d.action, d.paid.astype(float))
         self.diagnostics_["posterior_misfit"] = factor
         self._teach_spread("pay", d, effects, fitted, factor)
@@ -188,6 +188,19 @@ class HurdleLearner(Learner):
     def _student(self, d: Decisions, target: Floats) -> lgb.Booster:
         return distil(
             d.X, target, categorical=d.categorical, params=self._params(STUDENT), trees=STUDENT_TREES, seed=self.seed
+        )
+
+    def _mended(self, d: Decisions, baseline: lgb.Booster, common: Floats) -> lgb.Booster:
+        """Add trees to the baseline's booster for what is common to all actions, so that effects are all their booster learns."""
+        margin = predict_rows(baseline, d.X, raw=True, threads=self.threads)
+        return train_booster(
+            d.X,
+            margin + common,
+            params=self._params(STUDENT),
+            categorical=d.categorical,
+            num_boost_round=MENDING_TREES,
+            seed=self.seed,
+            begun=baseline,
         )
 
     def _pay(self, d: Decisions) -> tuple[Floats, FittedEffects]:

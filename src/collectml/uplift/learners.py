@@ -1,4 +1,4 @@
-"""Learners to compare with: one booster for all actions, or one for each, fitted straight to the outcome."""
+"""Learners to compare with: the outcome by boosters that all actions share, or by one for each."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from collectml.models._lightgbm import train_booster
 
+from .amounts import AMOUNT, find_exposure
 from .decisions import Decisions
 from .learner import Learner
+from .levels import FEWEST_PAID
 from .shared_action import cross_fit_shared, predict_actions, train_shared
 
 __all__ = ["SLearner", "TLearner"]
@@ -20,50 +22,109 @@ __all__ = ["SLearner", "TLearner"]
 Floats = NDArray[np.float64]
 
 DIRECT = {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 30}
+SINGLE = {"num_leaves": 15, "learning_rate": 0.1, "min_data_in_leaf": 30, "lambda_l2": 20.0}
+TREES = {"outcome": 100, "pay": 100, "amount": 50}
 FEWEST_ROWS = 40
 
 
-class _DirectLearner(Learner):
-    """What both learners share: the outcome is the target."""
-
-    def _settings(self, d: Decisions) -> dict[str, object]:
-        objective = "binary" if d.binary else "regression"
-        return {**DIRECT, **self.params, "num_threads": self.threads, "objective": objective}
+def _settings(learner: Learner, own: Mapping[str, object], *, binary: bool) -> dict[str, object]:
+    objective = "binary" if binary else "regression"
+    return {**own, **learner.params, "num_threads": learner.threads, "objective": objective}
 
 
-class SLearner(_DirectLearner):
-    """One booster of the outcome, the action a feature like any other.
+class SLearner(Learner):
+    """The outcome by boosters that take the action for one more feature; the plain model that the others are measured by.
+
+    Notes
+    -----
+    Money that most do not pay is modelled in two parts, P(pay | x, action) times the amount given payment (its share of the
+    balance, where the features hold that); any other outcome by one booster. The number of trees is fixed: stopped where held-out
+    outcomes are predicted best, trees have found who pays, and not yet what actions change.
 
     References
     ----------
-    Kunzel, Sekhon, Bickel & Yu (2019), Metalearners for estimating heterogeneous treatment effects, PNAS (S-learner).
+    Kunzel, Sekhon, Bickel & Yu (2019), Metalearners for estimating heterogeneous treatment effects, PNAS (S-learner); Mullahy
+    (1986), Specification and testing of some modified count data models, Journal of Econometrics 33 (two parts); Nie & Wager
+    (2021), Quasi-oracle estimation of heterogeneous treatment effects, Biometrika 108 (fitting outcomes is not fitting effects).
     """
+
+    exposure_: int | None = None
+
+    def state(self) -> dict[str, object]:
+        """Return which column caps what is paid, beside the diagnostics."""
+        return {**super().state(), "exposure": self.exposure_}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Take in what :meth:`state` returned."""
+        super().restore(state)
+        self.exposure_ = cast("int | None", state.get("exposure"))
 
     def fit(self, d: Decisions) -> Floats:
         """Learn, and return cross-fitted outcomes of the training rows."""
-        settings = self._settings(d)
-        out, trees = cross_fit_shared(
+        paid = d.y > 0
+        if d.binary or (d.y < 0).any() or min(int(paid.sum()), int((~paid).sum())) < FEWEST_PAID:
+            return self._part("outcome", d, d.y, _settings(self, SINGLE, binary=d.binary))
+        column = find_exposure(d.X, d.names, d.y, paid)
+        self.exposure_ = None if column is None else d.names.index(column)
+        owed = self._owed(d.X)
+        weight = np.sqrt(owed / owed[paid].mean())
+        chance = self._part("pay", d, paid.astype(float), _settings(self, SINGLE, binary=True))
+        share = self._part("amount", d, d.y / owed, _settings(self, AMOUNT, binary=False), rows=paid, weight=weight)
+        return chance * np.maximum(share, 0.0) * owed[:, None]
+
+    def predict(self, X: Floats, n_actions: int) -> Floats:
+        """Predict the expected outcome under every action."""
+        if "outcome" in self.boosters_:
+            return predict_actions(self.boosters_["outcome"], X, n_actions, threads=self.threads)
+        chance, share = (
+            predict_actions(self.boosters_[part], X, n_actions, threads=self.threads) for part in ("pay", "amount")
+        )
+        return chance * np.maximum(share, 0.0) * self._owed(X)[:, None]
+
+    def _owed(self, X: Floats) -> Floats:
+        return np.ones(len(X)) if self.exposure_ is None else X[:, self.exposure_]
+
+    def _part(
+        self,
+        name: str,
+        d: Decisions,
+        target: Floats,
+        settings: Mapping[str, object],
+        *,
+        rows: NDArray[np.bool_] | None = None,
+        weight: Floats | None = None,
+    ) -> Floats:
+        """Keep a booster of the target fitted to all rows, and return cross-fitted predictions."""
+        trees = min(self.trees, TREES[name])
+        out, _ = cross_fit_shared(
             d.X,
             d.action,
-            d.y,
+            target,
             d.fold,
             n_actions=d.n_actions,
             categorical=d.categorical,
             params=settings,
-            trees=self.trees,
+            trees=trees,
             seed=self.seed,
+            rows=rows,
+            weight=weight,
+            early_stopping=None,
         )
-        self.boosters_["outcome"] = train_shared(
-            d.X, d.action, d.y, categorical=d.categorical, params=settings, trees=trees, seed=self.seed
+        self.boosters_[name] = train_shared(
+            d.X,
+            d.action,
+            target,
+            categorical=d.categorical,
+            params=settings,
+            trees=trees,
+            seed=self.seed,
+            rows=rows,
+            weight=weight,
         )
         return out
 
-    def predict(self, X: Floats, n_actions: int) -> Floats:
-        """Predict the expected outcome under every action."""
-        return predict_actions(self.boosters_["outcome"], X, n_actions, threads=self.threads)
 
-
-class TLearner(_DirectLearner):
+class TLearner(Learner):
     """One booster of the outcome for each action, each from its own rows alone; a mean where they are too few.
 
     References
@@ -84,7 +145,7 @@ class TLearner(_DirectLearner):
 
     def fit(self, d: Decisions) -> Floats:
         """Learn, and return cross-fitted outcomes of the training rows."""
-        settings = self._settings(d)
+        settings = _settings(self, DIRECT, binary=d.binary)
         out, self.means_ = np.empty((len(d.y), d.n_actions)), []
         for a in range(d.n_actions):
             own = d.action == a

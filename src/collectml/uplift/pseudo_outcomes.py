@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 import lightgbm as lgb
@@ -16,7 +17,6 @@ from .learner import Learner
 from .learners import SLearner, TLearner
 from .propensities import logging_propensities
 from .scores import score_arrays
-from .shared_action import predict_actions
 
 __all__ = ["DRLearner", "XLearner"]
 
@@ -76,12 +76,13 @@ class _EffectLearner(Learner):
         return cast("Floats", booster.predict(X, num_threads=self.threads))
 
 
+@dataclass
 class DRLearner(_EffectLearner):
     """Effects regressed on doubly robust scores, each action against the control.
 
     Notes
     -----
-    Outcomes are predicted by one booster that all actions share, cross-fitted; the score of action a is its prediction plus,
+    Outcomes are predicted by an :class:`~collectml.uplift.learners.SLearner`, cross-fitted; the score of action a is its prediction plus,
     where a was taken, the error over the logging propensity. Where the log gives no propensities they are estimated (see
     :class:`~collectml.uplift.propensities.LoggingPropensities`, whose facts are among the model's ``diagnostics_``).
 
@@ -91,13 +92,27 @@ class DRLearner(_EffectLearner):
     Statistics 17(2), algorithm 1.
     """
 
+    outcome_: SLearner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outcome_ = SLearner(self.trees, self.params, self.seed, self.threads)
+
+    def state(self) -> dict[str, object]:
+        """Return the outcome model's state beside what every effect learner keeps."""
+        return {**super().state(), "outcome": self.outcome_.state()}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Take in what :meth:`state` returned."""
+        super().restore(state)
+        self.outcome_.restore(cast("Mapping[str, object]", state.get("outcome", {})))
+        self.outcome_.boosters_ = self.boosters_
+
     def fit(self, d: Decisions) -> Floats:
         """Learn, and return cross-fitted outcomes of the training rows."""
         propensities = logging_propensities(d, params=self._settings({}), seed=self.seed)
         self.diagnostics_ = dict(propensities.facts)
-        nuisance = SLearner(self.trees, self.params, self.seed, self.threads)
-        outcome = nuisance.fit(d)
-        self.boosters_["outcome"] = nuisance.boosters_["outcome"]
+        outcome = self.outcome_.fit(d)
+        self.boosters_ |= self.outcome_.boosters_
         scores = score_arrays(outcome, d.action, d.y, propensities.of_taken)
         out = np.tile(outcome[:, :1], (1, d.n_actions))
         self.constant_ = [0.0]
@@ -110,7 +125,7 @@ class DRLearner(_EffectLearner):
 
     def predict(self, X: Floats, n_actions: int) -> Floats:
         """Predict the expected outcome under every action."""
-        control = predict_actions(self.boosters_["outcome"], X, 1, threads=self.threads)
+        control = self.outcome_.predict(X, 1)
         out = np.tile(control, (1, n_actions))
         for a in range(1, n_actions):
             out[:, a] += self._ask(f"effect_{a}", X, self.constant_[a])

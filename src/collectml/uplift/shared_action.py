@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from collectml.models._lightgbm import rows_of, side_by_side, train_booster
 from collectml.models._one_walk import predict_settings
 
-__all__ = ["cross_fit_shared", "distil", "predict_actions", "train_shared", "with_action"]
+__all__ = ["SINGLY", "cross_fit_shared", "distil", "predict_actions", "train_shared", "with_action"]
 
 Floats = NDArray[np.float64]
 
-MAX_STUDENT_ROWS = 1_200_000
+SINGLY = {"max_cat_to_onehot": 64}  # splits tell one action from the rest, not groups of actions found in few payments
+ACTIONS_SHOWN = 4
+FEW_STUDENT_ROWS, MAX_STUDENT_ROWS = 160_000, 1_200_000
 SHOWN_OF_ALL = 0.9
 
 
@@ -53,7 +55,7 @@ def train_shared(
     rows: NDArray[np.bool_] | None = None,
     weight: Floats | None = None,
     offset: Floats | None = None,
-    early_stopping: int = 50,
+    early_stopping: int | None = 50,
 ) -> lgb.Booster:
     """Train a booster that all actions share.
 
@@ -70,19 +72,19 @@ def train_shared(
     params : mapping
         LightGBM parameters.
     trees : int
-        Number of trees, at most where rows are held out.
+        Number of trees; at most so many with early stopping.
     seed : int
         Seed.
     held : ndarray of bool, shape (n,), optional
-        Rows kept out of training, on which it stops early.
+        Rows kept out of training, on which it may stop early.
     rows : ndarray of bool, shape (n,), optional
         Rows the outcome is about (those that paid, say).
     weight : ndarray, shape (n,), optional
         Row weights.
     offset : ndarray, shape (n,), optional
         Margins it starts from; they are not part of the booster.
-    early_stopping : int
-        Rounds without progress before it stops.
+    early_stopping : int or None
+        Rounds without progress on the rows held out before it stops; None grows all trees.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def train_shared(
     """
     use = np.ones(len(y), dtype=bool) if rows is None else rows
     training = use if held is None else use & ~held
-    watched = np.zeros_like(use) if held is None else use & held
+    watched = np.zeros_like(use) if held is None or early_stopping is None else use & held
     Xa = with_action(X, action)
 
     return train_booster(
@@ -121,12 +123,12 @@ def cross_fit_shared(
     rows: NDArray[np.bool_] | None = None,
     weight: Floats | None = None,
     offsets: Sequence[Floats] | None = None,
-    early_stopping: int = 50,
+    early_stopping: int | None = 50,
 ) -> tuple[Floats, int]:
     """Predict every row, for every action, by a shared-action booster trained without its fold.
 
-    Each fold stops early on its own held-out rows; all are then asked with the mean number of trees, so that no row's
-    prediction rests on a number of trees chosen on it alone.
+    Where they stop early, each fold does on its own held-out rows; all are then asked with the mean number of trees, so that no
+    row's prediction rests on a number of trees chosen on it alone.
 
     Parameters
     ----------
@@ -215,6 +217,8 @@ def distil(
     """Teach one shared-action booster what a richer model says of every action.
 
     The target carries no outcome noise, so the student follows it closely; what it loses is measured where it is used.
+    What a row's actions have in common is better taught to another: it takes the splits, and differences between actions, which
+    decide, are followed less well.
 
     Parameters
     ----------
@@ -240,7 +244,7 @@ def distil(
     Bucila, Caruana & Niculescu-Mizil (2006), Model compression.
     """
     n, n_actions = teacher.shape
-    shown = max(1, min(n_actions, 4, MAX_STUDENT_ROWS // n))
+    shown = max(1, min(n_actions, max(ACTIONS_SHOWN, FEW_STUDENT_ROWS // n), MAX_STUDENT_ROWS // n))
     rng = np.random.default_rng(seed)
     # each row shows `shown` distinct actions from a random start: every action is shown equally often
     start = np.asarray(rng.integers(n_actions, size=n))

@@ -44,10 +44,10 @@ class UpliftModel(BoosterModel):
     Parameters
     ----------
     learner : {"hurdle", "s", "t", "x", "dr", "ensemble"}, default "hurdle"
-        ``"hurdle"``: P(pay | x, action) times E[amount | pay, x, action], strength shared across actions. ``"s"``: one
-        booster of the outcome with the action as a feature. ``"t"``: one booster for each action. ``"x"``: effects from
-        imputed outcomes. ``"dr"``: effects from doubly robust scores. ``"ensemble"``: hurdle, s, dr and mean effects, weighted
-        by a cross-fitted doubly robust loss, and taught to shared-action boosters.
+        ``"hurdle"``: P(pay | x, action) times E[amount | pay, x, action], strength shared across actions. ``"s"``: boosters
+        with the action as a feature, in the same two parts where most do not pay. ``"t"``: one booster for each action.
+        ``"x"``: effects from imputed outcomes. ``"dr"``: effects from doubly robust scores. ``"ensemble"``: hurdle, s, dr and
+        mean effects, weighted by a cross-fitted doubly robust loss, and taught to shared-action boosters.
     ordered_offers : sequence of sequence of str, optional
         Actions that differ only in how much they offer, from the smallest to the largest (settlement discounts, say): the chance
         of payment never falls along them. For the hurdle.
