@@ -94,3 +94,13 @@ def test_a_random_state_object_moves_on():
     assert seed_from(state) != seed_from(state)
     assert seed_from(np.random.RandomState(3)) == seed_from(3)
     assert 0 <= seed_from(None) < 2**31
+
+
+def test_trees_are_added_to_what_was_begun():
+    X, y = np.linspace(0, 1, 400)[:, None], np.linspace(0, 3, 400)
+    begun = train_booster(X, y, params={"objective": "regression"}, num_boost_round=5, seed=0)
+    whole = train_booster(X, y, params={"objective": "regression"}, num_boost_round=40, seed=0, begun=begun)
+    assert whole.num_trees() == 45
+    assert np.abs(whole.predict(X) - y).max() < 0.5 * np.abs(begun.predict(X) - y).max()
+    with pytest.raises(TypeError, match="beside begun"):
+        train_booster(X, y, params={"objective": "regression"}, num_boost_round=5, seed=0, begun=begun, init_score=y)

@@ -100,12 +100,49 @@ def test_the_s_learner_models_money_in_two_parts_and_chooses_better_for_it(fitte
     fresh, _, _, truth = world(seed=9)
     parts = UpliftModel("s", random_state=0, folds=3).fit(X, y, action=action)
     assert set(parts.learner_.boosters_) == {"pay", "amount"}
-    assert parts.learner_.exposure_ == list(X).index("balance")
+    assert parts.learner_.exposure_.column == list(X).index("balance")
     taken = parts.oof_outcomes_.to_numpy()[np.arange(len(X)), pd.Index(parts.actions_).get_indexer(pd.Index(action))]
     assert taken.mean() == pytest.approx(y.mean(), rel=0.05)
     whole = UpliftModel("s", random_state=0, folds=3).fit(X, y - 1.0, action=action)  # below 0 it can be no money received
     assert set(whole.learner_.boosters_) == {"outcome"}
     assert captured(parts.predict(fresh), truth) > captured(whole.predict(fresh), truth) + 0.1
+
+
+@pytest.mark.parametrize("learner", ["hurdle", "s", "dr"])
+def test_a_balance_that_is_missing_costs_nobody_an_outcome(learner):
+    X, action, y, _ = world(n=2_000)
+    lost = X.index[np.flatnonzero(y == 0)[:2]]
+    X.loc[lost, "balance"] = [np.nan, -5.0]
+    model = UpliftModel(learner, random_state=0, folds=2, n_estimators=30).fit(X, y, action=action)
+    for outcome in (model.oof_outcomes_, model.predict(X), UpliftModel.from_parts(model.to_parts()).predict(X)):
+        assert np.isfinite(outcome).all(axis=None)
+        if learner != "dr":
+            assert (outcome.loc[lost] > 0).all(axis=None)
+
+
+def test_outcomes_keep_their_level_where_most_decisions_are_one_action_s():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(10_000, 3)), columns=list("abc"))
+    action = rng.choice(["no_action", "call", "sms", "letter"], p=[0.85, 0.05, 0.05, 0.05], size=10_000)
+    y = (rng.random(10_000) < expit(-2.0 + 0.5 * X["a"] + 0.9 * (action != "no_action"))).astype(float)
+    model = UpliftModel(random_state=0, folds=3, n_estimators=150).fit(X, y, action=action)
+    control = action == "no_action"
+    assert model.predict(X)["no_action"][control].mean() == pytest.approx(y[control].mean(), rel=0.05)
+
+
+def test_a_lone_effect_is_kept_and_levels_without_effects_shrink():
+    alone, none = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        X, action = rng.normal(size=(6_000, 4)), rng.integers(8, size=6_000)
+        Z, fold = np.column_stack([np.ones(6_000), X]), np.zeros(6_000, dtype=np.int8)
+        for effect, found in ((0.5, alone), (0.0, none)):
+            paid = (rng.random(6_000) < expit(-0.5 + effect * (action == 1))).astype(float)
+            response = Response(action, paid, np.full(6_000, -0.5), 8)
+            level = EffectRegression(8).fit(Z, response, curvatures(Z, response, fold)[0]).weights_[:, 0]
+            found.append(level[1] if effect else np.std(level))
+    assert np.mean(alone) > 0.35  # under the narrowest prior it would be 0.15
+    assert np.mean(none) < 0.04  # half of the sampling error of a level, 0.08
 
 
 def test_no_effect_is_no_evidence():
@@ -172,7 +209,7 @@ def test_binary_outcomes_and_a_rare_action():
 def test_without_a_cap_amounts_are_learnt_beside_the_typical_one():
     X, action, y, _ = world(capped=False, n=8000)
     model = UpliftModel(random_state=0, folds=3).fit(X.drop(columns="balance"), y / X["balance"], action=action)
-    assert model.learner_.exposure_ is None
+    assert model.learner_.exposure_.column is None
     outcome = model.predict(X.drop(columns="balance"))
     assert outcome.mean(axis=None) == pytest.approx(float((y / X["balance"]).mean()), rel=0.1)
 

@@ -146,7 +146,7 @@ def train_booster(
         iteration.
     seed : int
     begun : lightgbm.Booster, optional
-        Trees to add to, of the same columns; they become part of the booster.
+        Trees to add to, of the same columns; they become part of the booster. Not beside ``init_score`` or ``valid``.
 
     Returns
     -------
@@ -160,6 +160,8 @@ def train_booster(
     >>> bool(booster.predict(X)[0] < booster.predict(X)[-1])
     True
     """
+    if begun is not None and (init_score is not None or valid is not None):
+        raise TypeError("trees are added from their own margins, and all of them: no init_score or valid beside begun")
     settings: dict[str, object] = {
         "verbosity": -1,
         "num_threads": 2,
@@ -188,9 +190,7 @@ def train_booster(
     callbacks: list[Callable[..., object]] = []
     if early_stopping is not None:
         callbacks.append(lgb.early_stopping(early_stopping, verbose=False))
-    return lgb.train(
-        settings, train, num_boost_round=num_boost_round, valid_sets=[held_out], callbacks=callbacks, init_model=begun
-    )
+    return lgb.train(settings, train, num_boost_round=num_boost_round, valid_sets=[held_out], callbacks=callbacks)
 
 
 def _floats(values: ArrayLike | None) -> NDArray[np.float64] | None:

@@ -110,13 +110,12 @@ def recovered_contributions(
             learner.boosters_["pay_effect"], encoded, first, second, names, index=X.index, threads=threads
         )
     start = learner.pay_margin(encoded, len(model.actions_))[rows, second]
-    amount, log_amount, owed = None, np.zeros(len(X)), np.ones(len(X))
+    amount, log_amount, owed = None, np.zeros(len(X)), learner.exposure_.owed(encoded)
     if "amount" in learner.boosters_:
         amount = effect_contributions(
             learner.boosters_["amount_effect"], encoded, first, second, names, index=X.index, threads=threads
         )
         log_amount = learner._walk("amount", encoded, len(model.actions_))[rows, second]
-        owed = owed if learner.exposure_ is None else encoded[:, learner.exposure_]
     return money_contributions(pay, start, owed=owed, amount=amount, amount_start=log_amount)
 
 

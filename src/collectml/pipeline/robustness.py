@@ -74,6 +74,7 @@ def refit_evidence(
     paid = log.paid.to_numpy(dtype=float)[known]
     customer = pd.factorize(pd.Index(log.customer.iloc[known]))[0]
     baseline = np.asarray(learner.boosters_["pay"].predict(X, raw_score=True))
+    control = learner.pay_margin(X, len(model.actions_))[:, 0]
     shown = np.sort(rng.permutation(len(X))[:EXPLAINED])
     best = model.predict(log.X.iloc[known[shown]]).drop(columns=model.control_).to_numpy().argmax(axis=1) + 1
     # the functions of the features are the same for all: refits differ in what they learn, not in what they look at
@@ -86,7 +87,7 @@ def refit_evidence(
     for _ in range(refits + 1):
         rows = _resampled(customer, rng)
         booster, scales = _refit(model, learner, basis, X[rows], action[rows], paid[rows], baseline[rows], scales, rng)
-        effects["customers"].append(_mean_effects(booster, X[shown], baseline[shown], model))
+        effects["customers"].append(_mean_effects(booster, X[shown], control[shown], model))
         parts = effect_contributions(
             booster, X[shown], best.astype(np.intp), 0, model.encoder_.columns_, threads=learner.threads
         )
@@ -96,7 +97,7 @@ def refit_evidence(
         means.append(parts.grouped(groups).values.abs().mean())
     for _ in range(SEEDS):  # the same customers, another seed
         booster, _ = _refit(model, learner, basis, X[rows], action[rows], paid[rows], baseline[rows], scales, rng)
-        effects["seeds"].append(_mean_effects(booster, X[shown], baseline[shown], model))
+        effects["seeds"].append(_mean_effects(booster, X[shown], control[shown], model))
     flipped = np.mean([f != firsts[0] for f in firsts[1:]], axis=0)
     table = pd.DataFrame(means[1:])
     drivers = pd.DataFrame(
@@ -163,10 +164,10 @@ def out_of_time(
     return {"cut": f"{cut:%Y-%m-%d}", "decisions": len(late), "learnt_from": len(early), **found}
 
 
-def _mean_effects(booster: lgb.Booster, X: Floats, baseline: Floats, model: UpliftModel) -> Floats:
-    """Average what each action changes in the probability of payment, in percentage points."""
+def _mean_effects(booster: lgb.Booster, X: Floats, control: Floats, model: UpliftModel) -> Floats:
+    """Average what each action changes in the probability of payment under the control, in percentage points."""
     margins = predict_actions(booster, X, len(model.actions_), raw=True)
-    changed = expit(baseline[:, None] + margins - margins[:, :1]) - expit(baseline)[:, None]
+    changed = expit(control[:, None] + margins - margins[:, :1]) - expit(control)[:, None]
     return np.asarray(100 * changed.mean(axis=0))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from collectml.models._lightgbm import train_booster
 from .levels import FEWEST_PAID, tell_apart
 from .shared_action import SINGLY, cross_fit_shared
 
-__all__ = ["AMOUNT", "AmountTeacher", "find_exposure", "typical_amount"]
+__all__ = ["AMOUNT", "AmountTeacher", "Exposure", "find_exposure", "typical_amount"]
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +61,46 @@ def find_exposure(X: Floats, names: Sequence[str], amount: Floats, paid: NDArray
         if float((share > 1.001).mean()) <= 0.001 and mass >= best_mass:
             best, best_mass = name, mass
     return best
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """The column that caps what is paid, as :func:`find_exposure` found it.
+
+    Parameters
+    ----------
+    column : int, optional
+        Its position; None where no column does.
+    usual : float
+        Stands in where the column is missing or nothing is owed: its mean over those who paid.
+    """
+
+    column: int | None = None
+    usual: float = 1.0
+
+    @classmethod
+    def of(cls, X: Floats, names: Sequence[str], amount: Floats, paid: NDArray[np.bool_]) -> Exposure:
+        """Look for it among the columns; parameters as in :func:`find_exposure`."""
+        name = find_exposure(X, names, amount, paid)
+        if name is None:
+            return cls()
+        column = names.index(name)
+        return cls(column, float(X[paid, column].mean()))
+
+    def owed(self, X: Floats) -> Floats:
+        """Return what each row owes, shape (n,); 1 where no column caps what is paid."""
+        if self.column is None:
+            return np.ones(len(X))
+        return np.where(X[:, self.column] > 0, X[:, self.column], self.usual)
+
+    def state(self) -> dict[str, object]:
+        """Return it as JSON-able values."""
+        return {"exposure": self.column, "usual_exposure": self.usual}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, object]) -> Exposure:
+        """Take in what :meth:`state` returned."""
+        return cls(cast("int | None", state.get("exposure")), float(cast("float", state.get("usual_exposure", 1.0))))
 
 
 @dataclass

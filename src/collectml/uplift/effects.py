@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,14 +32,15 @@ class EffectRegression:
     ``w_aj ~ N(0, (s_j v_a)^2)``. How far function j matters, ``s_j``, is one number for all actions, learnt from all of them: a
     feature that moves no action's effect is shrunk away for each, one that moves some is believed to move the others too, as far
     as the data do not say otherwise. How much action a's effect differs between accounts at all, ``v_a``, is likewise one number
-    for all functions: a call's does more than a letter's. The constants, the actions' main effects, have a scale of their own, the
-    likeliest of four.
+    for all functions: a call's does more than a letter's. The constants, the actions' main effects, have a scale of their own, its
+    square averaged over four by their evidence.
 
     Whether effects differ between accounts at all is asked twice: with one scale for all functions, whose log evidence over none
     must be strong (3), which finds what is spread over many features; and with scales and strengths, whose evidence must outweigh
     their number, which finds what hangs on few. Where neither says so, nothing is claimed, and differences are shrunk to what is
-    then to be expected of them: one scale, its square averaged over common scales and none by their evidence. Without effects
-    that leaves a fraction of an effect's sampling error; with effects too weak to be evident it is worth more than none.
+    then to be expected of them: one scale, its square averaged over common scales and none by their evidence. (Averaging what each
+    scale makes of the data would shrink a little more.) Without effects that leaves a fraction of an effect's sampling error; with
+    effects too weak to be evident it is worth more than none.
 
     Parameters
     ----------
@@ -105,12 +107,13 @@ class EffectRegression:
             self.scales_ = scales
             self.weights_, _, _ = self._mode(parts, curvature, scales, np.zeros((self.n_actions, P)), steps=12)
             return self._with_covariance(curvature)
-        levels = [_prior(self.n_actions, main, np.zeros(P)) for main in MAIN_SCALES]
-        least, main, homogeneous = -np.inf, MAIN_SCALES[-1], np.zeros((self.n_actions, P))
-        for own, scales in zip(MAIN_SCALES, levels, strict=True):
-            found, _, evidence = self._mode(parts, curvature, scales, homogeneous, steps=6)
-            if evidence > least:
-                least, main, homogeneous = evidence, own, found
+        homogeneous, of_main = np.zeros((self.n_actions, P)), np.empty(len(MAIN_SCALES))
+        for k, scale in enumerate(MAIN_SCALES):
+            homogeneous, _, of_main[k] = self._mode(
+                parts, curvature, _prior(self.n_actions, scale, np.zeros(P)), homogeneous, steps=6
+            )
+        main = _likely_scale(of_main - of_main.max(), MAIN_SCALES)
+        homogeneous, _, least = self._mode(parts, curvature, _prior(self.n_actions, main, np.zeros(P)), homogeneous, steps=3)
         spread, modes = np.empty(len(COMMON_SCALES)), [homogeneous]
         alike = [_prior(self.n_actions, main, np.full(P, scale)) for scale in COMMON_SCALES]
         for k, scales in enumerate(alike):
@@ -129,7 +132,7 @@ class EffectRegression:
         self.each_gain_ = evidence - (matter + self.n_actions - 1 if matter else 0) - least
         self.evidence_gain_ = max(float(spread[best]) - STRONG, self.each_gain_)
         if self.evidence_gain_ <= 0:
-            scales = _prior(self.n_actions, main, np.full(P, _likely_scale(spread)))
+            scales = _prior(self.n_actions, main, np.full(P, _likely_scale(spread, COMMON_SCALES, nothing=len(spread))))
             weights, _, _ = self._mode(parts, curvature, scales, homogeneous, steps=6)
         self.scales_, self.weights_ = scales, weights
         return self._with_covariance(curvature)
@@ -199,10 +202,10 @@ def _prior(n_actions: int, main: float, by_function: Floats, strength: Floats | 
     return scales
 
 
-def _likely_scale(evidence: Floats) -> float:
-    """Give the root of the squared scale to expect, even odds being that it is 0, from the log evidence of each scale over 0."""
+def _likely_scale(evidence: Floats, scales: Sequence[float], *, nothing: float = 0.0) -> float:
+    """Give the root of the squared scale to expect, from the log evidence of each scale; ``nothing`` is the weight of 0."""
     likelihood = np.exp(evidence)
-    return float(np.sqrt(likelihood @ np.square(COMMON_SCALES) / (len(evidence) + likelihood.sum())))
+    return float(np.sqrt(likelihood @ np.square(scales) / (nothing + likelihood.sum())))
 
 
 def _suggested(square: Floats, strength: Floats) -> tuple[Floats, Floats]:

@@ -16,7 +16,7 @@ from collectml.models._lightgbm import train_booster
 from collectml.models._one_walk import predict_rows
 
 from .amount_effects import with_regressed_effects
-from .amounts import AMOUNT, AmountTeacher, find_exposure, typical_amount
+from .amounts import AMOUNT, AmountTeacher, Exposure, typical_amount
 from .basis import MAX_FEATURES, EffectBasis
 from .decisions import Decisions
 from .effects import FittedEffects, cross_fitted_effects
@@ -61,24 +61,26 @@ class HurdleLearner(Learner):
     """
 
     ordered: Sequence[Sequence[int]] = field(default=(), kw_only=True)
-    exposure_: int | None = field(default=None, init=False)
+    exposure_: Exposure = field(default=Exposure(), init=False)
     level_se_: list[float] = field(default_factory=list, init=False)
 
     def state(self) -> dict[str, object]:
         """Return which column caps what is paid, and how sure the actions' levels are, beside the diagnostics."""
-        return {**super().state(), "exposure": self.exposure_, "level_se": self.level_se_}
+        return {**super().state(), **self.exposure_.state(), "level_se": self.level_se_}
 
     def restore(self, state: Mapping[str, object]) -> None:
         """Take in what :meth:`state` returned."""
         super().restore(state)
-        self.exposure_ = cast("int | None", state["exposure"])
+        self.exposure_ = Exposure.restored(state)
         self.level_se_ = cast("list[float]", state["level_se"])
 
     def fit(self, d: Decisions) -> Floats:
         """Learn, and return cross-fitted outcomes of the training rows."""
         baseline, fitted = self._pay(d)
         effects = never_falling(fitted.effects, self.ordered)
-        common = effects.mean(axis=1)
+        columns = effect_columns(self.boosters_["pay"], d.categorical)
+        # by how often each action was taken, so that the baseline's booster still says what is paid whatever the action
+        common = effects @ (np.bincount(d.action, minlength=d.n_actions) / len(d.action))
         self.boosters_["pay"] = self._mended(d, self.boosters_["pay"], common)
         self.boosters_["pay_effect"] = self._student(d, effects - common[:, None])
         factor = misfit(fitted, baseline, d.action, d.paid.astype(float))
@@ -86,11 +88,11 @@ class HurdleLearner(Learner):
         self._teach_spread("pay", d, effects, fitted, factor)
         out_of_fold = never_falling(fitted.out_of_fold, self.ordered)
         del fitted  # the functions in it take more room than the features
-        share, owed, regressed = self._amount(d, baseline)
+        share, owed, regressed = self._amount(d, baseline, columns)
         amount = np.ones_like(effects)
         if share is not None:
             amount = share * owed[:, None]
-            log_share = np.log(share if self.exposure_ is not None else amount)
+            log_share = np.log(amount if self.exposure_.column is None else share)
             typical = log_share.mean(axis=1, keepdims=True)
             self.boosters_["amount"] = train_booster(
                 d.X,
@@ -115,8 +117,7 @@ class HurdleLearner(Learner):
         outcome = expit(self.pay_margin(X, n_actions))
         if "amount" in self.boosters_:
             outcome *= np.exp(self._walk("amount", X, n_actions))
-            if self.exposure_ is not None:
-                outcome *= X[:, [self.exposure_]]
+            outcome *= self.exposure_.owed(X)[:, None]
         return cast("Floats", outcome)
 
     def pay_margin(self, X: Floats, n_actions: int) -> Floats:
@@ -255,15 +256,15 @@ class HurdleLearner(Learner):
             for own in BESIDE
         ]
 
-    def _amount(self, d: Decisions, baseline: Floats) -> tuple[Floats | None, Floats, FittedEffects | None]:
+    def _amount(
+        self, d: Decisions, baseline: Floats, columns: tuple[list[int], list[int]]
+    ) -> tuple[Floats | None, Floats, FittedEffects | None]:
         """Cross-fitted share of what is owed (or of the typical amount), given payment, what it is a share of, and its regression."""
         if d.binary:
             return None, np.ones(len(d.y)), None
-        column = find_exposure(d.X, d.names, d.y, d.paid)
-        if column is not None:
-            self.exposure_ = d.names.index(column)
-            owed = d.X[:, self.exposure_]
-        else:
+        self.exposure_ = Exposure.of(d.X, d.names, d.y, d.paid)
+        owed = self.exposure_.owed(d.X)
+        if self.exposure_.column is None:
             owed = typical_amount(
                 d.X,
                 d.y,
@@ -276,9 +277,7 @@ class HurdleLearner(Learner):
             )
         teacher = AmountTeacher(self._params(AMOUNT), self.trees, d.n_actions, d.categorical, self.seed, self.threads)
         share = teacher.fit_predict(d.X, d.action, d.y / owed, d.paid, owed, d.fold)
-        share, regressed = with_regressed_effects(
-            d, share, owed, baseline, *effect_columns(self.boosters_["pay"], d.categorical)
-        )
+        share, regressed = with_regressed_effects(d, share, owed, baseline, *columns)
         share, self.level_se_ = calibrate_levels(share, d.action, d.y / owed, d.paid, owed, teacher.code_)
         return share, owed, regressed
 

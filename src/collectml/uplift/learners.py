@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from collectml.models._lightgbm import train_booster
 
-from .amounts import AMOUNT, find_exposure
+from .amounts import AMOUNT, Exposure
 from .decisions import Decisions
 from .learner import Learner
 from .levels import FEWEST_PAID
@@ -22,8 +22,8 @@ __all__ = ["SLearner", "TLearner"]
 Floats = NDArray[np.float64]
 
 DIRECT = {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 30}
-SINGLE = {"num_leaves": 15, "learning_rate": 0.1, "min_data_in_leaf": 30, "lambda_l2": 20.0}
-TREES = {"outcome": 100, "pay": 100, "amount": 50}
+PAYMENT = {"num_leaves": 15, "learning_rate": 0.1, "min_data_in_leaf": 30, "lambda_l2": 20.0}
+TREES = {"pay": 100, "amount": 50}
 FEWEST_ROWS = 40
 
 
@@ -37,9 +37,10 @@ class SLearner(Learner):
 
     Notes
     -----
-    Money that most do not pay is modelled in two parts, P(pay | x, action) times the amount given payment (its share of the
-    balance, where the features hold that); any other outcome by one booster. The number of trees is fixed: stopped where held-out
-    outcomes are predicted best, trees have found who pays, and not yet what actions change.
+    Money that some pay and some do not (50 at least of either) is modelled in two parts, P(pay | x, action) times the amount given
+    payment (its share of the balance, where the features hold that), each with a fixed number of trees: stopped where held-out
+    outcomes are predicted best, trees have found who pays, and not yet what actions change. Any other outcome is modelled by one
+    booster that stops early.
 
     References
     ----------
@@ -48,27 +49,27 @@ class SLearner(Learner):
     (2021), Quasi-oracle estimation of heterogeneous treatment effects, Biometrika 108 (fitting outcomes is not fitting effects).
     """
 
-    exposure_: int | None = None
+    exposure_: Exposure = Exposure()
 
     def state(self) -> dict[str, object]:
         """Return which column caps what is paid, beside the diagnostics."""
-        return {**super().state(), "exposure": self.exposure_}
+        return {**super().state(), **self.exposure_.state()}
 
     def restore(self, state: Mapping[str, object]) -> None:
         """Take in what :meth:`state` returned."""
         super().restore(state)
-        self.exposure_ = cast("int | None", state.get("exposure"))
+        self.exposure_ = Exposure.restored(state)
 
     def fit(self, d: Decisions) -> Floats:
         """Learn, and return cross-fitted outcomes of the training rows."""
         paid = d.y > 0
-        if d.binary or (d.y < 0).any() or min(int(paid.sum()), int((~paid).sum())) < FEWEST_PAID:
-            return self._part("outcome", d, d.y, _settings(self, SINGLE, binary=d.binary))
-        column = find_exposure(d.X, d.names, d.y, paid)
-        self.exposure_ = None if column is None else d.names.index(column)
-        owed = self._owed(d.X)
+        outside = min(int((paid & (d.fold != k)).sum()) for k in np.unique(d.fold))
+        if d.binary or (d.y < 0).any() or min(outside, int((~paid).sum())) < FEWEST_PAID:
+            return self._part("outcome", d, d.y, _settings(self, DIRECT, binary=d.binary))
+        self.exposure_ = Exposure.of(d.X, d.names, d.y, paid)
+        owed = self.exposure_.owed(d.X)
         weight = np.sqrt(owed / owed[paid].mean())
-        chance = self._part("pay", d, paid.astype(float), _settings(self, SINGLE, binary=True))
+        chance = self._part("pay", d, paid.astype(float), _settings(self, PAYMENT, binary=True))
         share = self._part("amount", d, d.y / owed, _settings(self, AMOUNT, binary=False), rows=paid, weight=weight)
         return chance * np.maximum(share, 0.0) * owed[:, None]
 
@@ -79,10 +80,7 @@ class SLearner(Learner):
         chance, share = (
             predict_actions(self.boosters_[part], X, n_actions, threads=self.threads) for part in ("pay", "amount")
         )
-        return chance * np.maximum(share, 0.0) * self._owed(X)[:, None]
-
-    def _owed(self, X: Floats) -> Floats:
-        return np.ones(len(X)) if self.exposure_ is None else X[:, self.exposure_]
+        return chance * np.maximum(share, 0.0) * self.exposure_.owed(X)[:, None]
 
     def _part(
         self,
@@ -95,8 +93,8 @@ class SLearner(Learner):
         weight: Floats | None = None,
     ) -> Floats:
         """Keep a booster of the target fitted to all rows, and return cross-fitted predictions."""
-        trees = min(self.trees, TREES[name])
-        out, _ = cross_fit_shared(
+        fixed = TREES.get(name)
+        out, trees = cross_fit_shared(
             d.X,
             d.action,
             target,
@@ -104,11 +102,11 @@ class SLearner(Learner):
             n_actions=d.n_actions,
             categorical=d.categorical,
             params=settings,
-            trees=trees,
+            trees=self.trees if fixed is None else min(self.trees, fixed),
             seed=self.seed,
             rows=rows,
             weight=weight,
-            early_stopping=None,
+            early_stopping=50 if fixed is None else None,
         )
         self.boosters_[name] = train_shared(
             d.X,

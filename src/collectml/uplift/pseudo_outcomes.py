@@ -82,8 +82,8 @@ class DRLearner(_EffectLearner):
 
     Notes
     -----
-    Outcomes are predicted by an :class:`~collectml.uplift.learners.SLearner`, cross-fitted; the score of action a is its prediction plus,
-    where a was taken, the error over the logging propensity. Where the log gives no propensities they are estimated (see
+    Outcomes are predicted by an :class:`~collectml.uplift.learners.SLearner`, cross-fitted; the score of action a is its
+    prediction plus, where a was taken, the error over the logging propensity. Where the log gives no propensities they are estimated (see
     :class:`~collectml.uplift.propensities.LoggingPropensities`, whose facts are among the model's ``diagnostics_``).
 
     References

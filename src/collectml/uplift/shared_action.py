@@ -146,7 +146,7 @@ def cross_fit_shared(
     -------
     predictions : ndarray, shape (n, n_actions)
     trees : int
-        The mean number of trees.
+        The mean number of trees, or all without early stopping.
     """
     folds = np.unique(fold).tolist()
     start = dict(zip(folds, offsets, strict=True)) if offsets is not None else {}
@@ -168,7 +168,8 @@ def cross_fit_shared(
         )
 
     boosters = side_by_side(without, folds, params)
-    best = max(1, round(float(np.mean([b.best_iteration if b.best_iteration > 0 else b.num_trees() for b in boosters]))))
+    stopped = [b.best_iteration if b.best_iteration > 0 else b.num_trees() for b in boosters]
+    best = trees if early_stopping is None else max(1, round(float(np.mean(stopped))))
     out = np.empty((len(y), n_actions))
     threads = int(cast("int", params.get("num_threads", 2)))
     for k, booster in zip(folds, boosters, strict=True):

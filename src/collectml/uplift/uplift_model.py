@@ -45,7 +45,7 @@ class UpliftModel(BoosterModel):
     ----------
     learner : {"hurdle", "s", "t", "x", "dr", "ensemble"}, default "hurdle"
         ``"hurdle"``: P(pay | x, action) times E[amount | pay, x, action], strength shared across actions. ``"s"``: boosters
-        with the action as a feature, in the same two parts where most do not pay. ``"t"``: one booster for each action.
+        with the action as a feature, in the same two parts for money some do not pay. ``"t"``: one booster for each action.
         ``"x"``: effects from imputed outcomes. ``"dr"``: effects from doubly robust scores. ``"ensemble"``: hurdle, s, dr and
         mean effects, weighted by a cross-fitted doubly robust loss, and taught to shared-action boosters.
     ordered_offers : sequence of sequence of str, optional
@@ -54,7 +54,7 @@ class UpliftModel(BoosterModel):
     control : str, optional
         Action that effects are measured against; ``"no_action"`` where the log has it, else the first in order.
     n_estimators : int, default 600
-        At most so many trees where early stopping inside the folds chooses.
+        At most so many trees where early stopping inside the folds chooses ("s" on money has a fixed number, at most 100).
     folds : int, default 5
         Folds of cross-fitting; a customer is never in two of them.
     random_state : int, RandomState or None

@@ -12,7 +12,7 @@ __all__ = ["build"]
 
 LEARNERS = {
     "hurdle": "Outcomes of every action are predicted by one hurdle model (whether, then how much) shared by all actions.",
-    "s": "Outcomes of every action are predicted by one model in which the action is a feature.",
+    "s": "Outcomes of every action are predicted by models in which the action is a feature.",
     "t": "Outcomes of every action are predicted by a model of its own.",
 }
 
