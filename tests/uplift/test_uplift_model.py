@@ -10,10 +10,13 @@ import pytest
 from scipy.special import expit
 
 from collectml.errors import ConfigurationError, SchemaError
+from collectml.models._lightgbm import train_booster
 from collectml.uplift import UpliftModel
 from collectml.uplift.amounts import find_exposure
 from collectml.uplift.basis import EffectBasis
+from collectml.uplift.decisions import Decisions
 from collectml.uplift.effects import EffectRegression, cross_fitted_effects, curvatures
+from collectml.uplift.hurdle import HurdleLearner
 from collectml.uplift.likelihood import Response
 from collectml.uplift.shared_action import distil, predict_actions
 
@@ -284,6 +287,18 @@ def test_relevance_is_found_and_its_absence_too():
         assert fitted.weights_[1, 0] - fitted.weights_[0, 0] == pytest.approx(0.3, abs=0.4)
     assert alarms <= 2
     assert np.mean(spread) < 0.02  # what is believed without evidence; the sampling error of a level is 0.1
+
+
+def test_the_baseline_s_booster_takes_in_what_actions_have_in_common():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 3))
+    paid = (rng.random(3000) < expit(X[:, 0])).astype(float)
+    d = Decisions(X, list("abc"), [], np.zeros(3000, int), 2, paid, paid > 0, True, np.zeros(3000, np.int8))
+    baseline = train_booster(X, paid, params={"objective": "binary"}, num_boost_round=30, seed=0)
+    common = 0.3 * np.sin(2 * X[:, 1])
+    mended = HurdleLearner(100, {}, 0, 1)._mended(d, baseline, common)
+    added = mended.predict(X, raw_score=True) - baseline.predict(X, raw_score=True)
+    assert np.mean((added - common) ** 2) < 0.01 * np.var(common)
 
 
 def test_a_student_follows_its_teacher():
