@@ -74,8 +74,8 @@ def refit_evidence(
     paid = log.paid.to_numpy(dtype=float)[known]
     customer = pd.factorize(pd.Index(log.customer.iloc[known]))[0]
     baseline = np.asarray(learner.boosters_["pay"].predict(X, raw_score=True))
-    control = learner.pay_margin(X, len(model.actions_))[:, 0]
     shown = np.sort(rng.permutation(len(X))[:EXPLAINED])
+    control = learner.pay_margin(X[shown], len(model.actions_))[:, 0]
     best = model.predict(log.X.iloc[known[shown]]).drop(columns=model.control_).to_numpy().argmax(axis=1) + 1
     # the functions of the features are the same for all: refits differ in what they learn, not in what they look at
     columns = effect_columns(learner.boosters_["pay"], model.encoder_.categorical_indices_)
@@ -87,7 +87,7 @@ def refit_evidence(
     for _ in range(refits + 1):
         rows = _resampled(customer, rng)
         booster, scales = _refit(model, learner, basis, X[rows], action[rows], paid[rows], baseline[rows], scales, rng)
-        effects["customers"].append(_mean_effects(booster, X[shown], control[shown], model))
+        effects["customers"].append(_mean_effects(booster, X[shown], control, model))
         parts = effect_contributions(
             booster, X[shown], best.astype(np.intp), 0, model.encoder_.columns_, threads=learner.threads
         )
@@ -97,7 +97,7 @@ def refit_evidence(
         means.append(parts.grouped(groups).values.abs().mean())
     for _ in range(SEEDS):  # the same customers, another seed
         booster, _ = _refit(model, learner, basis, X[rows], action[rows], paid[rows], baseline[rows], scales, rng)
-        effects["seeds"].append(_mean_effects(booster, X[shown], control[shown], model))
+        effects["seeds"].append(_mean_effects(booster, X[shown], control, model))
     flipped = np.mean([f != firsts[0] for f in firsts[1:]], axis=0)
     table = pd.DataFrame(means[1:])
     drivers = pd.DataFrame(
