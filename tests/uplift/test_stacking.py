@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -198,7 +199,7 @@ def test_boosters_start_from_nothing_that_saw_the_fold_held_out():
         plan = BoostingPlan({"objective": "binary", "num_leaves": 15, "learning_rate": 0.05}, 5, 30, 0)
         fit = cross_fit_margin(X, y, fold, plan)
         assert fit.trees == 5  # stopped by the limit, so that no number of trees hangs on the outcomes changed below
-        return HurdleLearner(5, {}, 0, 1)._boosted(d, y, fit)
+        return [b.predictions for b in HurdleLearner(5, {}, 0, 1)._boosted(d, y, fit)]
 
     changed = np.where((fold == 0) & (np.arange(3_000) % 10 == 0), 1 - response.y, response.y)
     one, other = boosted(response.y), boosted(changed)
@@ -241,10 +242,15 @@ def amounts(n, seed, strength):
     return Decisions(X, [f"x{i}" for i in range(5)], [], action, 4, y, paid, False, fold), owed, share
 
 
+def regressed_effects(d, share, owed):
+    rules = partial(HurdleLearner(200, {}, 0, 1)._amount_rules, d)
+    return with_regressed_effects(d, share, owed, np.zeros(len(d.y)), range(5), [], rules=rules)
+
+
 def test_amounts_that_actions_change_differently_are_regressed():
     d, owed, truth = amounts(8_000, 0, strength=1.0)
     known = np.tile(truth.mean(axis=1, keepdims=True), (1, 4))  # boosters that see the account and no action
-    found, _ = with_regressed_effects(d, known, owed, np.zeros(len(d.y)), range(5), [])
+    found, _ = regressed_effects(d, known, owed)
 
     def off(share):
         return float(np.sqrt(np.mean(np.log(share / truth) ** 2)))
@@ -269,7 +275,7 @@ def test_amounts_without_differences_stay_alike():
     for seed in range(4):
         d, owed, truth = amounts(4_000, seed, strength=0.0)
         known = np.tile(truth.mean(axis=1, keepdims=True), (1, 4))
-        found, _ = with_regressed_effects(d, known, owed, np.zeros(len(d.y)), range(5), [])
+        found, _ = regressed_effects(d, known, owed)
         assert found / found[:, :1] == pytest.approx(np.ones((4_000, 4)))
 
 
@@ -277,12 +283,12 @@ def test_what_boosters_say_of_differences_counts_only_where_payments_agree():
     for seed in range(4):
         d, owed, truth = amounts(3_000, seed, strength=0.0)
         noisy = truth * np.exp(np.random.default_rng(100 + seed).normal(scale=0.15, size=truth.shape)) * [1.0, 1.2, 0.9, 1.0]
-        found, _ = with_regressed_effects(d, noisy, owed, np.zeros(len(d.y)), range(5), [])
+        found, _ = regressed_effects(d, noisy, owed)
         levels = np.median(found / found[:, :1], axis=0)
         assert np.isclose(found / found[:, :1], levels).all(axis=1).mean() > 0.99  # but for what exceeds any amount seen
         assert levels == pytest.approx([1.0, 1.2, 0.9, 1.0], rel=0.03)
         d, owed, truth = amounts(3_000, seed, strength=1.0)
-        kept, regressed = with_regressed_effects(d, truth, owed, np.zeros(len(d.y)), range(5), [])
+        kept, regressed = regressed_effects(d, truth, owed)
         assert regressed is None
         assert np.corrcoef(np.log(kept / kept[:, :1])[:, 1], np.log(truth / truth[:, :1])[:, 1])[0, 1] > 0.99
 
@@ -291,7 +297,7 @@ def test_what_boosters_miss_of_everybodys_amount_is_mended_without_touching_diff
     d, owed, truth = amounts(8_000, 0, strength=0.0)
     apart = np.array([1.0, 1.2, 0.9, 1.0])
     blurred = np.exp(np.log(truth).mean()) * apart * np.ones((len(d.y), 1))  # knows the offer, not the account
-    found, _ = with_regressed_effects(d, blurred, owed, np.zeros(len(d.y)), range(5), [])
+    found, _ = regressed_effects(d, blurred, owed)
     assert found / found[:, :1] == pytest.approx(np.tile(apart, (len(d.y), 1)))
     assert np.corrcoef(np.log(found[:, 0]), np.log(truth[:, 0]))[0, 1] > 0.95
 
@@ -299,7 +305,7 @@ def test_what_boosters_miss_of_everybodys_amount_is_mended_without_touching_diff
 def test_nobody_paid():
     d, owed, truth = amounts(300, 0, strength=0.0)
     nobody = Decisions(d.X, d.names, [], d.action, 4, 0 * d.y, np.zeros(300, dtype=bool), False, d.fold)
-    assert with_regressed_effects(nobody, truth, owed, np.zeros(300), range(5), [])[0] is truth
+    assert regressed_effects(nobody, truth, owed)[0] is truth
 
 
 def boosted_kinds(seed, effects):
@@ -318,7 +324,8 @@ def boosted_kinds(seed, effects):
     def own(effect):
         return (effect - effect.mean(axis=1, keepdims=True) - effect.mean(axis=0)).ravel()
 
-    return [float(np.corrcoef(own(b), own(truth))[0, 1]) for b in HurdleLearner(200, {}, 0, 1)._boosted(d, y, fit)]
+    boosted = HurdleLearner(200, {}, 0, 1)._boosted(d, y, fit)
+    return [float(np.corrcoef(own(b.predictions), own(truth))[0, 1]) for b in boosted]
 
 
 def test_one_kind_of_boosters_finds_what_actions_do_alike_the_other_what_one_does_alone():

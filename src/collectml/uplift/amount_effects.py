@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from .basis import EffectBasis
 from .decisions import Decisions
 from .effects import FittedEffects, cross_fitted_effects
 from .likelihood import POISSON, Response
+from .rules import Rules, cross_fit_rules
 from .stacking import CLEAR, Stack
 
 __all__ = ["with_regressed_effects"]
@@ -24,7 +25,14 @@ LEAST = 2 * CLEAR  # a quasi-likelihood is a likelihood only roughly
 
 
 def with_regressed_effects(
-    d: Decisions, share: Floats, owed: Floats, baseline: Floats, numeric: Sequence[int], categorical: Sequence[int]
+    d: Decisions,
+    share: Floats,
+    owed: Floats,
+    baseline: Floats,
+    numeric: Sequence[int],
+    categorical: Sequence[int],
+    *,
+    rules: Callable[[Response], Sequence[Rules]],
 ) -> tuple[Floats, FittedEffects | None]:
     """Combine boosters' shares with a regression: of what each action multiplies them by, where that clearly predicts better.
 
@@ -42,6 +50,8 @@ def with_regressed_effects(
         Log-odds of payment whatever the action.
     numeric, categorical : sequence of int
         Columns that effects may depend on.
+    rules : callable
+        Finds for each fold, without it, the conditions on which outcomes beside a baseline hang; asked where the regression has a say.
 
     Returns
     -------
@@ -72,7 +82,10 @@ def with_regressed_effects(
         boosted = alike
     models = [boosted, fitted.out_of_fold]
     stack = Stack.fit(response, models, least=LEAST)
+    if stack.weights[1] > 0.0:
+        models.append(cross_fit_rules(d.X, Z, response, d.fold, rules(response)))
+        stack = Stack.fit(response, models, least=LEAST)
     share = np.clip(np.exp(usual[:, None] + stack.combine(models)), SMALLEST_SHARE, observed.max())
-    if stack.weights[1] == 0.0:
+    if not stack.weights[1:].any():
         return share, None
     return share, replace(fitted, between=stack.between(models))

@@ -229,7 +229,7 @@ class AmountTeacher:
                 seed=self.seed,
                 rows=rows,
                 weight=weight,
-            )[0]
+            ).predictions
 
         # slopes may lead beyond what was ever paid
         part = np.clip(fitted(share, paid & ~full if has_full else paid, objective), SMALLEST_SHARE, share[paid].max())

@@ -24,7 +24,8 @@ from .learner import Learner
 from .levels import calibrate_levels
 from .likelihood import Response
 from .ordered import never_falling
-from .shared_action import SINGLY, cross_fit_shared, distil, predict_actions
+from .rules import Rules, cross_fit_rules
+from .shared_action import SINGLY, SharedFit, cross_fit_shared, distil, predict_actions
 from .stacking import CLEAR, Stack
 from .uncertainty import misfit, standard_errors
 
@@ -53,7 +54,9 @@ class HurdleLearner(Learner):
     1. A baseline, ``b(x) = logit P(pay | x)``, by a booster that does not see the action; it takes up all that is not effect.
     2. Effects beside it by a :class:`~collectml.uplift.effects.EffectRegression` on functions of the features and of the
        baseline itself, shrunk as far as the evidence asks, and by boosters, which see steps and conditions that such functions
-       do not; the two are weighted by what they predict of held-out payments (:class:`~collectml.uplift.stacking.Stack`).
+       do not. Where boosters found any, the regression is fitted once more with them as functions
+       (:class:`~collectml.uplift.rules.Rules`). All are weighted by what they predict of held-out payments
+       (:class:`~collectml.uplift.stacking.Stack`).
        Amounts by boosters that share the actions, and likewise by a regression where accounts' amounts are changed differently.
     3. Both are taught to boosters, for payment and for the amount: the mean over actions (for payment by trees added to the
        baseline's), and each action's deviation from it. One walk then scores all actions, and every score has exact contributions.
@@ -213,9 +216,13 @@ class HurdleLearner(Learner):
         Z = EffectBasis(*effect_columns(fit.booster, d.categorical)).fit(d.X, [baseline]).transform(d.X, [baseline])
         response = Response(d.action, paid, baseline, d.n_actions)
         fitted = cross_fitted_effects(Z, response, d.fold)
-        boosted = self._boosted(d, paid, fit)
+        beside = self._boosted(d, paid, fit)
+        boosted = [b.predictions for b in beside]
+        stack = Stack.fit(response, [fitted.out_of_fold, *boosted])
+        if stack.gain > CLEAR:  # a regression weighs better what boosters found
+            boosted.append(cross_fit_rules(d.X, Z, response, d.fold, self._rules(d, beside[-1])))
+            stack = Stack.fit(response, [fitted.out_of_fold, *boosted])
         models = [fitted.out_of_fold, *boosted]
-        stack = Stack.fit(response, models)
         fitted = replace(
             fitted,
             effects=stack.combine([fitted.effects, *boosted]),
@@ -231,7 +238,7 @@ class HurdleLearner(Learner):
         }
         return baseline, fitted
 
-    def _boosted(self, d: Decisions, paid: Floats, baseline: CrossFit) -> list[Floats]:
+    def _boosted(self, d: Decisions, paid: Floats, baseline: CrossFit) -> list[SharedFit]:
         """Cross-fit effects on payment by boosters beside the baseline's, for what is no smooth function of the features.
 
         The booster without a fold starts from what the baseline's without that fold says of all rows. Out-of-fold margins would
@@ -239,22 +246,43 @@ class HurdleLearner(Learner):
         to have paid less than expected.
         """
         offsets = [predict_rows(b, d.X, raw=True, threads=self.threads, trees=baseline.trees) for b in baseline.without]
-        return [
-            cross_fit_shared(
-                d.X,
-                d.action,
-                paid,
-                d.fold,
-                n_actions=d.n_actions,
-                categorical=d.categorical,
-                params=self._params(own) | {"objective": "binary"},
-                trees=self.trees,
-                seed=self.seed,
-                offsets=offsets,
-                early_stopping=30,
-            )[0]
-            for own in BESIDE
-        ]
+        return [self._beside(d, own, "binary", paid, offsets) for own in BESIDE]
+
+    def _beside(
+        self,
+        d: Decisions,
+        own: Mapping[str, object],
+        objective: str,
+        y: Floats,
+        offsets: Sequence[Floats],
+        *,
+        rows: NDArray[np.bool_] | None = None,
+        weight: Floats | None = None,
+    ) -> SharedFit:
+        return cross_fit_shared(
+            d.X,
+            d.action,
+            y,
+            d.fold,
+            n_actions=d.n_actions,
+            categorical=d.categorical,
+            params=self._params(own) | {"objective": objective},
+            trees=self.trees,
+            seed=self.seed,
+            rows=rows,
+            weight=weight,
+            offsets=offsets,
+            early_stopping=30,
+        )
+
+    def _rules(self, d: Decisions, fit: SharedFit) -> list[Rules]:
+        return [Rules.of(b, d.X, categorical=d.categorical, trees=fit.trees) for b in fit.boosters]
+
+    def _amount_rules(self, d: Decisions, response: Response) -> list[Rules]:
+        """Find what amounts beside everybody's usual ones hang on; to find it, out-of-fold margins to start from do."""
+        offsets = [response.offset] * len(np.unique(d.fold))
+        fit = self._beside(d, BESIDE[-1], "poisson", response.y, offsets, rows=d.paid, weight=response.weight)
+        return self._rules(d, fit)
 
     def _amount(
         self, d: Decisions, baseline: Floats, columns: tuple[list[int], list[int]]
@@ -277,7 +305,9 @@ class HurdleLearner(Learner):
             )
         teacher = AmountTeacher(self._params(AMOUNT), self.trees, d.n_actions, d.categorical, self.seed, self.threads)
         share = teacher.fit_predict(d.X, d.action, d.y / owed, d.paid, owed, d.fold)
-        share, regressed = with_regressed_effects(d, share, owed, baseline, *columns)
+        share, regressed = with_regressed_effects(
+            d, share, owed, baseline, *columns, rules=lambda response: self._amount_rules(d, response)
+        )
         share, self.level_se_ = calibrate_levels(share, d.action, d.y / owed, d.paid, owed, teacher.code_)
         return share, owed, regressed
 

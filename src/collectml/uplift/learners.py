@@ -94,7 +94,7 @@ class SLearner(Learner):
     ) -> Floats:
         """Keep a booster of the target fitted to all rows, and return cross-fitted predictions."""
         fixed = TREES.get(name)
-        out, trees = cross_fit_shared(
+        fit = cross_fit_shared(
             d.X,
             d.action,
             target,
@@ -114,12 +114,12 @@ class SLearner(Learner):
             target,
             categorical=d.categorical,
             params=settings,
-            trees=trees,
+            trees=fit.trees,
             seed=self.seed,
             rows=rows,
             weight=weight,
         )
-        return out
+        return fit.predictions
 
 
 class TLearner(Learner):

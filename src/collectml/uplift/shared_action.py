@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import lightgbm as lgb
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from collectml.models._lightgbm import rows_of, side_by_side, train_booster
 from collectml.models._one_walk import predict_settings
 
-__all__ = ["SINGLY", "cross_fit_shared", "distil", "predict_actions", "train_shared", "with_action"]
+__all__ = ["SINGLY", "SharedFit", "cross_fit_shared", "distil", "predict_actions", "train_shared", "with_action"]
 
 Floats = NDArray[np.float64]
 
@@ -109,6 +110,24 @@ def train_shared(
     )
 
 
+@dataclass(frozen=True)
+class SharedFit:
+    """What shared-action boosters say of rows they were not trained on.
+
+    Attributes
+    ----------
+    predictions : ndarray, shape (n, A)
+    boosters : list of lightgbm.Booster
+        For each fold, that trained without it.
+    trees : int
+        How many of their trees are asked.
+    """
+
+    predictions: Floats
+    boosters: list[lgb.Booster]
+    trees: int
+
+
 def cross_fit_shared(
     X: Floats,
     action: NDArray[np.intp],
@@ -124,7 +143,7 @@ def cross_fit_shared(
     weight: Floats | None = None,
     offsets: Sequence[Floats] | None = None,
     early_stopping: int | None = 50,
-) -> tuple[Floats, int]:
+) -> SharedFit:
     """Predict every row, for every action, by a shared-action booster trained without its fold.
 
     Where they stop early, each fold does on its own held-out rows; all are then asked with the mean number of trees, so that no
@@ -144,9 +163,8 @@ def cross_fit_shared(
 
     Returns
     -------
-    predictions : ndarray, shape (n, n_actions)
-    trees : int
-        The mean number of trees, or all without early stopping.
+    SharedFit
+        With the mean number of trees, or all without early stopping.
     """
     folds = np.unique(fold).tolist()
     start = dict(zip(folds, offsets, strict=True)) if offsets is not None else {}
@@ -175,7 +193,7 @@ def cross_fit_shared(
     for k, booster in zip(folds, boosters, strict=True):
         held = fold == k
         out[held] = predict_actions(booster, X[held], n_actions, raw=offsets is not None, threads=threads, trees=best)
-    return out, best
+    return SharedFit(out, boosters, best)
 
 
 def predict_actions(
