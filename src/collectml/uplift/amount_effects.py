@@ -51,7 +51,7 @@ def with_regressed_effects(
     numeric, categorical : sequence of int
         Columns that effects may depend on.
     rules : callable
-        Finds for each fold, without it, the conditions on which outcomes beside a baseline hang; asked where the regression has a say.
+        Finds the conditions on which outcomes beside a baseline hang, one set for each fold; asked where the regression has a say.
 
     Returns
     -------
@@ -82,8 +82,9 @@ def with_regressed_effects(
         boosted = alike
     models = [boosted, fitted.out_of_fold]
     stack = Stack.fit(response, models, least=LEAST)
-    if stack.weights[1] > 0.0:
-        models.append(cross_fit_rules(d.X, Z, response, d.fold, rules(response)))
+    # where boosters alone speak, as on the card world, rules were never let in
+    if stack.weights[1] > 0.0 and any(found := rules(response)):
+        models.append(cross_fit_rules(d.X, Z, response, d.fold, found))
         stack = Stack.fit(response, models, least=LEAST)
     share = np.clip(np.exp(usual[:, None] + stack.combine(models)), SMALLEST_SHARE, observed.max())
     if not stack.weights[1:].any():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from collectml.models._cross_fit import BoostingPlan, CrossFit, cross_fit_margin
-from collectml.models._lightgbm import train_booster
+from collectml.models._lightgbm import side_by_side, train_booster
 from collectml.models._one_walk import predict_rows
 
 from .amount_effects import with_regressed_effects
@@ -24,8 +24,8 @@ from .learner import Learner
 from .levels import calibrate_levels
 from .likelihood import Response
 from .ordered import never_falling
-from .rules import Rules, cross_fit_rules
-from .shared_action import SINGLY, SharedFit, cross_fit_shared, distil, predict_actions
+from .rules import Rules, cross_fit_rules, possible_cuts
+from .shared_action import SINGLY, SharedFit, cross_fit_shared, distil, predict_actions, train_shared
 from .stacking import CLEAR, Stack
 from .uncertainty import misfit, standard_errors
 
@@ -36,6 +36,7 @@ Floats = NDArray[np.float64]
 STUDENT = {"num_leaves": 63, "learning_rate": 0.2, "min_data_in_leaf": 20}  # no noise in what it is taught: it may step fast
 STUDENT_TREES, MENDING_TREES = 120, 30
 SAMPLED_ROWS, SPREAD_TREES = 20_000, 30
+RULE_TREES = 100
 BASELINE = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50}
 BESIDE = (  # the first finds what several actions do alike, the second what one does alone
     {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50},
@@ -220,8 +221,10 @@ class HurdleLearner(Learner):
         boosted = [b.predictions for b in beside]
         stack = Stack.fit(response, [fitted.out_of_fold, *boosted])
         if stack.gain > CLEAR:  # a regression weighs better what boosters found
-            boosted.append(cross_fit_rules(d.X, Z, response, d.fold, self._rules(d, beside[-1])))
-            stack = Stack.fit(response, [fitted.out_of_fold, *boosted])
+            rules = self._rules(d, beside[-1].boosters)
+            if any(rules):
+                boosted.append(cross_fit_rules(d.X, Z, response, d.fold, rules))
+                stack = Stack.fit(response, [fitted.out_of_fold, *boosted])
         models = [fitted.out_of_fold, *boosted]
         fitted = replace(
             fitted,
@@ -246,43 +249,52 @@ class HurdleLearner(Learner):
         to have paid less than expected.
         """
         offsets = [predict_rows(b, d.X, raw=True, threads=self.threads, trees=baseline.trees) for b in baseline.without]
-        return [self._beside(d, own, "binary", paid, offsets) for own in BESIDE]
+        return [
+            cross_fit_shared(
+                d.X,
+                d.action,
+                paid,
+                d.fold,
+                n_actions=d.n_actions,
+                categorical=d.categorical,
+                params=self._params(own) | {"objective": "binary"},
+                trees=self.trees,
+                seed=self.seed,
+                offsets=offsets,
+                early_stopping=30,
+            )
+            for own in BESIDE
+        ]
 
-    def _beside(
-        self,
-        d: Decisions,
-        own: Mapping[str, object],
-        objective: str,
-        y: Floats,
-        offsets: Sequence[Floats],
-        *,
-        rows: NDArray[np.bool_] | None = None,
-        weight: Floats | None = None,
-    ) -> SharedFit:
-        return cross_fit_shared(
-            d.X,
-            d.action,
-            y,
-            d.fold,
-            n_actions=d.n_actions,
-            categorical=d.categorical,
-            params=self._params(own) | {"objective": objective},
-            trees=self.trees,
-            seed=self.seed,
-            rows=rows,
-            weight=weight,
-            offsets=offsets,
-            early_stopping=30,
-        )
-
-    def _rules(self, d: Decisions, fit: SharedFit) -> list[Rules]:
-        return [Rules.of(b, d.X, categorical=d.categorical, trees=fit.trees) for b in fit.boosters]
+    def _rules(self, d: Decisions, boosters: Sequence[lgb.Booster]) -> list[Rules]:
+        cuts = possible_cuts(d.X, d.categorical)
+        return [Rules.of(booster, d.X, cuts) for booster in boosters]
 
     def _amount_rules(self, d: Decisions, response: Response) -> list[Rules]:
-        """Find what amounts beside everybody's usual ones hang on; to find it, out-of-fold margins to start from do."""
-        offsets = [response.offset] * len(np.unique(d.fold))
-        fit = self._beside(d, BESIDE[-1], "poisson", response.y, offsets, rows=d.paid, weight=response.weight)
-        return self._rules(d, fit)
+        """Find the conditions on which amounts hang beside what the account usually pays, by boosters of a fixed number of trees.
+
+        Their margins to start from are out of fold, and so have seen the fold held out: enough to say which conditions to try,
+        not to stop early by or to predict from.
+        """
+
+        def without(k: int, own: Mapping[str, object]) -> lgb.Booster:
+            return train_shared(
+                d.X,
+                d.action,
+                response.y,
+                categorical=d.categorical,
+                params=own,
+                trees=min(self.trees, RULE_TREES),
+                seed=self.seed,
+                held=d.fold == k,
+                rows=d.paid,
+                weight=response.weight,
+                offset=response.offset,
+                early_stopping=None,
+            )
+
+        params = self._params(BESIDE[-1]) | {"objective": "poisson"}
+        return self._rules(d, side_by_side(without, np.unique(d.fold).tolist(), params))
 
     def _amount(
         self, d: Decisions, baseline: Floats, columns: tuple[list[int], list[int]]

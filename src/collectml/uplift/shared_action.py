@@ -120,7 +120,7 @@ class SharedFit:
     boosters : list of lightgbm.Booster
         For each fold, that trained without it.
     trees : int
-        How many of their trees are asked.
+        How many of their trees are asked, at most.
     """
 
     predictions: Floats
@@ -146,8 +146,8 @@ def cross_fit_shared(
 ) -> SharedFit:
     """Predict every row, for every action, by a shared-action booster trained without its fold.
 
-    Where they stop early, each fold does on its own held-out rows; all are then asked with the mean number of trees, so that no
-    row's prediction rests on a number of trees chosen on it alone.
+    Where they stop early, each fold does on its own held-out rows; all are then asked with the mean number of trees, or with all
+    where they stopped sooner, so that no row's prediction rests on more trees than others' because of itself.
 
     Parameters
     ----------
