@@ -14,12 +14,9 @@ from __future__ import annotations
 import argparse
 
 import pandas as pd
-from bench_learners import decisions
+from bench_learners import allowed, decisions, fitted
 
-from collectml.models._encoding import FeatureEncoder
-from collectml.models._lightgbm import train_booster
 from collectml.simulation import make_portfolio
-from collectml.uplift import UpliftModel
 
 FRESH, OTHERS = 20_000, 200_000
 PARAMS = {"objective": "regression", "learning_rate": 0.05, "num_leaves": 63, "min_data_in_leaf": 50, "num_threads": 2}
@@ -27,34 +24,21 @@ PARAMS = {"objective": "regression", "learning_rate": 0.05, "num_leaves": 63, "m
 
 def measure(n: int, *, world: str, seed: int) -> pd.DataFrame:
     """Return one row an action."""
-    log, fresh, others = (
+    (log, _), (fresh, fresh_truth), (others, truth) = (
         decisions(make_portfolio(rows, world=world, logging="confounded", random_state=seed + shift))
         for rows, shift in ((n, 0), (FRESH, 100), (OTHERS, 500))
     )
-    model = UpliftModel(random_state=seed, n_jobs=2).fit(
-        log[0].X, log[0].recovered, action=log[0].action, paid=log[0].paid,
-        logging_propensity=log[0].logging_propensity, customer=log[0].customer,
-    )  # fmt: skip
-    low, high = model.predict_interval(fresh[0].X)
-    encoder = FeatureEncoder().fit(others[0].X)
-    X, asked, owed = encoder.transform(others[0].X), encoder.transform(fresh[0].X), fresh[0].X["balance"].to_numpy()
-    effects = [truth.sub(truth[model.control_], axis="index") for _, truth in (fresh, others)]
+    model = fitted(log, learner="hurdle", seed=seed)
+    low, high = model.predict_interval(fresh.X)
+    true, effects = (t.sub(t[model.control_], axis="index").drop(columns=model.control_) for t in (fresh_truth, truth))
+    told = allowed(others, effects, fresh, seed=seed, params=PARAMS, trees=400)
+    owed = fresh.X["balance"].to_numpy()
     rows = []
-    for action in model.actions_:
-        if action == model.control_:
-            continue
-        of_fresh, of_others = (effect[action].to_numpy() for effect in effects)
-        booster = train_booster(
-            X, of_others / others[0].X["balance"].to_numpy(), params=PARAMS, categorical=encoder.categorical_indices_,
-            num_boost_round=400, seed=seed,
-        )  # fmt: skip
-        told = booster.predict(asked, num_threads=2) * owed
-        within = [
-            ((effect >= low[action].to_numpy()) & (effect <= high[action].to_numpy())).mean() for effect in (of_fresh, told)
-        ]
-        left = ((of_fresh - told) / owed).var() / (of_fresh / owed).var()
+    for action in true.columns:
+        of_truth, of_told = ((e[action].between(low[action], high[action])).mean() for e in (true, told))
+        left = ((true[action] - told[action]) / owed).var() / (true[action] / owed).var()
         rows.append(
-            {"world": world, "seed": seed, "action": action, "holds truth": within[0], "holds what features tell": within[1],
+            {"world": world, "seed": seed, "action": action, "holds truth": of_truth, "holds what features tell": of_told,
              "variance left": left}
         )  # fmt: skip
     return pd.DataFrame(rows)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from collectml.simulation import Portfolio, make_portfolio
 from collectml.uplift import UpliftModel
 
 FRESH = 50_000
+TOLD = {"objective": "regression", "learning_rate": 0.05, "num_leaves": 31, "min_child_samples": 30, "num_threads": 2}
 
 
 def captured(values: pd.DataFrame, truth: pd.DataFrame) -> float:
@@ -32,17 +34,24 @@ def captured(values: pd.DataFrame, truth: pd.DataFrame) -> float:
     return float((worth - single) / (truth.to_numpy().max(axis=1).mean() - single))
 
 
-def allowed(train: DecisionLog, truth: pd.DataFrame, fresh: DecisionLog, *, seed: int) -> pd.DataFrame:
-    """Return the true outcomes as far as the features tell them: a booster an action, fitted to the truth over the balance."""
+def allowed(
+    train: DecisionLog,
+    truth: pd.DataFrame,
+    fresh: DecisionLog,
+    *,
+    seed: int,
+    params: Mapping[str, object] = TOLD,
+    trees: int = 300,
+) -> pd.DataFrame:
+    """Return true values as far as the features tell them: a booster a column, fitted to the truth over the balance."""
     encoder = FeatureEncoder().fit(train.X)
     X, X_fresh = encoder.transform(train.X), encoder.transform(fresh.X)
     owed, owed_fresh = train.X["balance"].to_numpy(), fresh.X["balance"].to_numpy()
-    params = {"objective": "regression", "learning_rate": 0.05, "num_leaves": 31, "min_child_samples": 30, "num_threads": 2}
     columns = {}
     for action in truth.columns:
         booster = train_booster(
             X, truth[action].to_numpy() / owed, params=params, categorical=encoder.categorical_indices_,
-            num_boost_round=300, seed=seed,
+            num_boost_round=trees, seed=seed,
         )  # fmt: skip
         columns[action] = booster.predict(X_fresh, num_threads=2) * owed_fresh
     return pd.DataFrame(columns)
@@ -54,6 +63,14 @@ def decisions(portfolio: Portfolio) -> tuple[DecisionLog, pd.DataFrame]:
     return log, portfolio.truth.loc[log.account].reset_index(drop=True)
 
 
+def fitted(log: DecisionLog, *, learner: str, seed: int, threads: int = 2) -> UpliftModel:
+    """Return a learner fitted to a log."""
+    return UpliftModel(learner, random_state=seed, n_jobs=threads).fit(
+        log.X, log.recovered, action=log.action, paid=log.paid, logging_propensity=log.logging_propensity,
+        customer=log.customer,
+    )  # fmt: skip
+
+
 def measure(n: int, *, world: str, logging: str, seed: int, learners: list[str]) -> pd.DataFrame:
     """Return one row a learner: share captured, share of what the features allow, seconds to fit."""
     log, truth = decisions(make_portfolio(n, world=world, logging=logging, random_state=seed))
@@ -62,10 +79,7 @@ def measure(n: int, *, world: str, logging: str, seed: int, learners: list[str])
     rows = []
     for learner in learners:
         start = time.perf_counter()
-        model = UpliftModel(learner, random_state=seed, n_jobs=2).fit(
-            log.X, log.recovered, action=log.action, paid=log.paid, logging_propensity=log.logging_propensity,
-            customer=log.customer,
-        )  # fmt: skip
+        model = fitted(log, learner=learner, seed=seed)
         seconds = time.perf_counter() - start
         share = captured(model.predict(fresh.X), fresh_truth)
         rows.append(

@@ -20,6 +20,7 @@ import time
 
 import numpy as np
 import pandas as pd
+from bench_learners import fitted
 from scipy import stats
 
 from collectml.data import DecisionLog
@@ -42,11 +43,7 @@ def net_truth(p: Portfolio, spec: Strategy) -> pd.DataFrame:
 def learnt(p: Portfolio, seed: int, learner: str) -> tuple[UpliftModel, list[str]]:
     """Train on the log of one portfolio; return the model and its features."""
     log = DecisionLog(p.decisions, actions=p.actions, customer_id="customer_id")
-    model = UpliftModel(learner, random_state=seed, n_jobs=1).fit(
-        log.X, log.recovered, action=log.action, paid=log.paid, logging_propensity=log.logging_propensity,
-        customer=log.customer,
-    )  # fmt: skip
-    return model, list(log.X.columns)
+    return fitted(log, learner=learner, seed=seed, threads=1), list(log.X.columns)
 
 
 def compare(seed: int, decisions: int, accounts: int, learner: str) -> dict[str, float]:

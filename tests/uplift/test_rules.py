@@ -1,4 +1,4 @@
-"""Conditions that boosters split on: found where they are, weighed better by a regression, and learnt without the fold."""
+"""Conditions that boosters split on: found where they are, worth having, and learnt without the fold."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def outcomes(n, seed):
     effect = np.column_stack([np.zeros(n), called, written])
     offset = -0.5 + 1.5 * X[:, 0]
     y = (rng.random(n) < expit(offset + effect[np.arange(n), action])).astype(float)
-    return X, Response(action, y, offset, 3), effect
+    return X, Response(action, y, offset, 3)
 
 
 def rules_of(booster, X, categorical=(4,)):
@@ -35,7 +35,7 @@ def rules_of(booster, X, categorical=(4,)):
 
 
 def test_conditions_that_tell_actions_apart_are_found():
-    X, response, _ = outcomes(20_000, 0)
+    X, response = outcomes(20_000, 0)
     booster = train_shared(
         X, response.action, response.y, categorical=[4], params=PARAMS, trees=80, seed=0, offset=response.offset
     )
@@ -84,7 +84,7 @@ def test_each_step_of_a_count_can_be_a_condition():
 
 
 def test_without_splits_of_the_action_there_are_no_rules():
-    X, response, _ = outcomes(2_000, 0)
+    X, response = outcomes(2_000, 0)
     alike = train_shared(X, np.zeros(2_000, np.intp), response.y, categorical=[4], params=PARAMS, trees=20, seed=0)
     rules = rules_of(alike, X)
     assert alike.feature_importance("gain").sum() > 0
@@ -107,7 +107,7 @@ def test_rules_are_functions_of_the_features():
 
 
 def test_a_fold_is_predicted_without_its_outcomes():
-    X, response, _ = outcomes(3_000, 0)
+    X, response = outcomes(3_000, 0)
     fold = (np.arange(3_000) % 3).astype(np.int8)
     Z = np.column_stack([np.ones(3_000), X[:, :4]])
     found = [Rules([Condition(1, 0.0, 16)], [(Condition(1, 0.0, 16), Condition(2, 0.3, 20))])] * 3
@@ -119,7 +119,7 @@ def test_a_fold_is_predicted_without_its_outcomes():
 
 
 def test_a_booster_that_learnt_nothing_has_no_rules():
-    X, response, _ = outcomes(500, 0)
+    X, response = outcomes(500, 0)
     nothing = train_shared(X, response.action, np.ones(500), categorical=[4], params=PARAMS, trees=3, seed=0)
     assert isinstance(nothing, lgb.Booster)
     assert rules_of(nothing, X) == Rules([], [])

@@ -120,7 +120,7 @@ def refit_evidence(
 
 
 def _boosters_share(diagnostics: Mapping[str, object]) -> float:
-    """How much of the weight of effects lies with boosters, which refits do not learn again."""
+    """How much of the weight of effects lies with boosters and the rules they found, which refits do not learn again."""
     boosters, regression = (float(cast("float", diagnostics.get(f"weight_{k}", 0.0))) for k in ("boosters", "regression"))
     return boosters / (boosters + regression) if boosters > 0 else 0.0
 
